@@ -1,0 +1,40 @@
+"""The legend of shape letters, and the one structure that crosses every floor: a rollout.
+
+B  sequences (= P * G)     P  prompts              G  samples of one prompt
+T  response positions      S  prompt positions     D  hidden size
+N  query heads             K  key-value heads      H  size of a head
+F  hidden size of the MLP  V  vocabulary           L  layers            M  micro-batches
+
+One alignment, never shifted again: index t belongs to the token BEING PREDICTED. `logp_BT[b, t]` is the
+log-probability of response token t of sequence b, given its prompt and its tokens before t.
+
+Who computed a log-probability is in its name: `behavior_logp` is of the distribution the sampler really
+drew from (after top-k, top-p and min_new_tokens), `old_logp` is the learner's before the updates of a
+rollout, `logp` the current policy's, `ref_logp` a frozen reference's. All of them are of the
+temperature-scaled model.
+"""
+
+from dataclasses import dataclass
+
+import jax
+from jaxtyping import Array, Bool, Float, Int32
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, kw_only=True)
+class Rollout:
+    """G sampled responses to each of P prompts.
+
+    Prompts are padded on the left, so that every response begins at the same position; responses are
+    padded on the right. Token ids are those the sampler drew: text is never tokenised again.
+    """
+
+    prompt_ids_PS: Int32[Array, "P S"]
+    prompt_mask_PS: Bool[Array, "P S"]
+    prompt_id_P: Int32[Array, " P"]
+    """Identity of the prompt in its dataset; with the sample's number it is the identity of a sequence."""
+    response_ids_PGT: Int32[Array, "P G T"]
+    response_mask_PGT: Bool[Array, "P G T"]
+    """True up to and including the first stop token."""
+    behavior_logp_PGT: Float[Array, "P G T"]
+    logp_PGT: Float[Array, "P G T"]

@@ -1,0 +1,32 @@
+"""The harness is stricter than production: shapes checked at run time, no rank promotion, eight CPU devices."""
+
+import os
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+
+from pathlib import Path  # noqa: E402
+
+import pytest  # noqa: E402
+from jaxtyping import install_import_hook  # noqa: E402
+
+install_import_hook(["entropy_rl", "pallas_kernels"], "beartype.beartype")
+
+import jax  # noqa: E402
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture
+def shared_folder() -> Path:
+    """The folder of public data sets beside the checkout; tests that need it are skipped where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip("the folder of shared data sets is absent")
+    return SHARED
+
+
+@pytest.fixture
+def key():
+    return jax.random.key(0)
