@@ -1,0 +1,1 @@
+"""Array operations that need more care than XLA gives them. They know nothing of reinforcement learning."""
