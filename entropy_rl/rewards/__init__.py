@@ -1,0 +1,1 @@
+"""Verifiers and judges of answers. Nothing here imports jax, so that worker processes start quickly."""
