@@ -1,0 +1,109 @@
+"""The stream of training prompts, on grain: shuffled by seed, in batches, resumable at an exact position.
+
+Every epoch is a fresh permutation cut into whole batches; what does not fill a last batch is left out of
+that epoch. So no batch ever holds a prompt twice, which matters because the random keys of a response
+follow from the identity of its prompt.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import grain
+import numpy as np
+from jaxtyping import Bool, Int32
+
+from entropy_rl.data.prompts import Prompt, within_length
+from entropy_rl.data.tokenizers import Tokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptBatch:
+    """P prompts as token ids, padded on the left to S positions."""
+
+    prompt_ids_PS: Int32[np.ndarray, "P S"]
+    prompt_mask_PS: Bool[np.ndarray, "P S"]
+    prompt_id_P: Int32[np.ndarray, " P"]
+    prompts: tuple[Prompt, ...]
+
+
+def collate(prompts: Sequence[Prompt], tokenizer: Tokenizer, max_prompt_tokens: int) -> PromptBatch:
+    """Encodes prompts and pads them on the left. Raises ValueError when one is too long: none is cut."""
+    prompt_ids_PS = np.full((len(prompts), max_prompt_tokens), tokenizer.pad_id, np.int32)
+    prompt_mask_PS = np.zeros(prompt_ids_PS.shape, bool)
+    for row, prompt in enumerate(prompts):
+        ids = prompt.encode(tokenizer)
+        if not 0 < len(ids) <= max_prompt_tokens:
+            raise ValueError(
+                f"a prompt must have 1 to max_prompt_tokens={max_prompt_tokens} tokens; {prompt.origin} has "
+                f"{len(ids)}; raise max_prompt_tokens or leave the prompt out with within_length"
+            )
+        prompt_ids_PS[row, -len(ids) :] = ids
+        prompt_mask_PS[row, -len(ids) :] = True
+    return PromptBatch(
+        prompt_ids_PS=prompt_ids_PS,
+        prompt_mask_PS=prompt_mask_PS,
+        prompt_id_P=np.array([prompt.prompt_id for prompt in prompts], np.int32),
+        prompts=tuple(prompts),
+    )
+
+
+class PromptPipeline:
+    """Endless iterator over batches of training prompts, whose position is part of a checkpoint.
+
+    Prompts over `max_prompt_tokens` are left out and counted in `num_too_long`. Raises ValueError when fewer
+    prompts than one batch remain.
+    """
+
+    def __init__(
+        self,
+        prompts: Sequence[Prompt],
+        tokenizer: Tokenizer,
+        *,
+        prompts_per_step: int,
+        max_prompt_tokens: int,
+        seed: int,
+    ):
+        self.prompts = within_length(prompts, tokenizer, max_prompt_tokens)
+        self.num_too_long = len(prompts) - len(self.prompts)
+        if not 1 <= prompts_per_step <= len(self.prompts):
+            raise ValueError(
+                f"prompts_per_step must be 1 to the number of usable prompts, {len(self.prompts)} "
+                f"({self.num_too_long} too long); got {prompts_per_step}; lower it or bring more prompts"
+            )
+        self._tokenizer = tokenizer
+        self._max_prompt_tokens = max_prompt_tokens
+        self._fingerprint = self._digest(prompts_per_step, seed)
+        # grain reshuffles an epoch with seed + epoch; hashing first keeps neighbouring seeds apart.
+        shuffle_seed = int(np.random.SeedSequence(seed).generate_state(1)[0])
+        batches = grain.MapDataset.source(range(len(self.prompts))).shuffle(seed=shuffle_seed)
+        batches = batches.batch(prompts_per_step, drop_remainder=True).repeat()
+        in_this_thread = grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)
+        self._indices = iter(batches.to_iter_dataset(in_this_thread))
+
+    def __iter__(self) -> Iterator[PromptBatch]:
+        return self
+
+    def __next__(self) -> PromptBatch:
+        prompts = [self.prompts[index] for index in next(self._indices)]
+        return collate(prompts, self._tokenizer, self._max_prompt_tokens)
+
+    def get_state(self) -> dict:
+        """The position, as an object that JSON can hold."""
+        return {"position": self._indices.get_state(), "fingerprint": self._fingerprint}
+
+    def set_state(self, state: dict) -> None:
+        """Continues where `get_state` was taken. Raises ValueError when the prompts are not the same."""
+        if state["fingerprint"] != self._fingerprint:
+            raise ValueError(
+                "a data position can be restored only over the same prompts, prompts_per_step and seed; "
+                f"got fingerprint {self._fingerprint}, the position has {state['fingerprint']}; restore the "
+                "data and these settings, or start a new run"
+            )
+        self._indices.set_state(state["position"])
+
+    def _digest(self, prompts_per_step: int, seed: int) -> str:
+        digest = hashlib.sha256(f"{prompts_per_step} {seed}".encode())
+        for prompt in self.prompts:
+            digest.update(f"\0{prompt.prompt_id}\0{prompt.text}\0{prompt.answer}".encode())
+        return digest.hexdigest()[:16]

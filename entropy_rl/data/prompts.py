@@ -1,0 +1,45 @@
+"""A prompt: what is asked, the answer it is judged by, and where it came from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from entropy_rl.data.tokenizers import ChatMessage, Tokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """One problem of a data set."""
+
+    prompt_id: int
+    """Identity within its task, the same in every run; random keys are derived from it."""
+    content: str | tuple[ChatMessage, ...]
+    """Plain text, or a conversation that the tokenizer's chat template renders."""
+    answer: str
+    """What the grader compares with."""
+    data_source: str
+    """Name of the data set, by which graders and reports tell prompts apart."""
+    origin: str
+    """Where it was read, as "file:line", or how it was drawn."""
+
+    @property
+    def text(self) -> str:
+        """What is asked, without a chat template: the key by which duplicates are found."""
+        if isinstance(self.content, str):
+            return self.content
+        return "\n".join(message.content for message in self.content)
+
+    def encode(self, tokenizer: Tokenizer) -> list[int]:
+        if isinstance(self.content, str):
+            return tokenizer.encode(self.content)
+        return tokenizer.encode_chat(self.content)
+
+
+def within_length(prompts: Sequence[Prompt], tokenizer: Tokenizer, max_prompt_tokens: int) -> list[Prompt]:
+    """The prompts of 1 to `max_prompt_tokens` tokens. Raises ValueError when none is left."""
+    kept = [prompt for prompt in prompts if 0 < len(prompt.encode(tokenizer)) <= max_prompt_tokens]
+    if not kept:
+        raise ValueError(
+            f"some prompt must have 1 to max_prompt_tokens={max_prompt_tokens} tokens; none of the "
+            f"{len(prompts)} given has; raise max_prompt_tokens or check the data"
+        )
+    return kept

@@ -1,0 +1,160 @@
+"""Tasks: a frozen dataclass names everything that decides what is asked and how answers are rewarded."""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Bool, Float32
+
+from entropy_rl.data.countdown import CountdownProblem, CountdownSpace, Split
+from entropy_rl.data.prompts import Prompt
+from entropy_rl.data.tokenizers import Tokenizer, countdown_tokenizer, load_tokenizer
+from entropy_rl.rewards.countdown import normal_form, parse, verify
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradeBatch:
+    """The grades of G responses to each of P prompts."""
+
+    reward_PG: Float32[np.ndarray, "P G"]
+    correct_PG: Bool[np.ndarray, "P G"]
+    num_timeouts: int
+    """Responses whose judging was stopped at its time limit; they score 0."""
+    seconds: float
+    details: dict[str, float] = field(default_factory=dict)
+    """Further measures of the task itself, by metric name."""
+
+    @property
+    def responses_per_second(self) -> float:
+        return self.reward_PG.size / max(self.seconds, 1e-9)
+
+
+class Grader(Protocol):
+    """Judges responses; every prompt has the same number of them."""
+
+    def grade(self, prompts: Sequence[Prompt], responses: Sequence[Sequence[str]]) -> GradeBatch: ...
+
+
+class Task(ABC):
+    """What a run trains on. Subclasses are frozen dataclasses."""
+
+    @property
+    @abstractmethod
+    def max_prompt_tokens(self) -> int:
+        """S, the static length to which prompts are padded; longer ones are left out."""
+
+    @property
+    @abstractmethod
+    def max_response_tokens(self) -> int:
+        """T, the longest response that is sampled, stop token included."""
+
+    @abstractmethod
+    def load_tokenizer(self, policy_directory: Path | None) -> Tokenizer:
+        """The tokenizer of a policy; without one the task's own, where it has one."""
+
+    @abstractmethod
+    def train_prompts(self, tokenizer: Tokenizer) -> list[Prompt]: ...
+
+    @abstractmethod
+    def heldout_prompts(self, tokenizer: Tokenizer) -> list[Prompt]:
+        """Prompts that training never sees, none too long."""
+
+    @abstractmethod
+    def open_grader(self) -> AbstractContextManager[Grader]:
+        """A grader, whose processes (if any) end with the context."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountdownTask(Task):
+    """Combine the given numbers with + - * to reach the target: "3,5,7=22:" is answered by "3*5+7".
+
+    Its bounds on tokens hold for every tokenizer that spends at most one token on a character.
+    """
+
+    space: CountdownSpace = CountdownSpace()
+    """The problems that can be drawn."""
+    num_train_prompts: int = 1024
+    """Different problems to train on."""
+    num_heldout_prompts: int = 128
+    """Different problems to evaluate on."""
+    seed: int = 0
+    """Decides which problems are drawn."""
+    right_demonstration_fraction: float = 0.15
+    """Share of demonstrations that reach the target; the others are only valid."""
+
+    def __post_init__(self):
+        if not 0 <= self.right_demonstration_fraction <= 1:
+            raise ValueError(
+                f"right_demonstration_fraction must lie in [0, 1]; got {self.right_demonstration_fraction}; "
+                "0.15 leaves reinforcement learning something to find"
+            )
+
+    @property
+    def max_prompt_tokens(self) -> int:
+        return self.space.max_prompt_characters
+
+    @property
+    def max_response_tokens(self) -> int:
+        return self.space.max_answer_characters + 1  # the stop token
+
+    def load_tokenizer(self, policy_directory: Path | None) -> Tokenizer:
+        return countdown_tokenizer() if policy_directory is None else load_tokenizer(policy_directory)
+
+    def train_prompts(self, tokenizer: Tokenizer) -> list[Prompt]:
+        return self._prompts("train", self.num_train_prompts, first_id=0)
+
+    def heldout_prompts(self, tokenizer: Tokenizer) -> list[Prompt]:
+        return self._prompts("heldout", self.num_heldout_prompts, first_id=self.num_train_prompts)
+
+    def demonstrations(self, num: int, seed: int) -> list[tuple[str, str]]:
+        """Pairs (prompt text, completion text) over training problems; the stop token is not written."""
+        pairs = self.space.demonstrations(num, seed, self.right_demonstration_fraction)
+        return [(problem.prompt, completion) for problem, completion in pairs]
+
+    @contextmanager
+    def open_grader(self) -> Iterator[Grader]:
+        yield CountdownGrader()
+
+    def _prompts(self, split: Split, num: int, first_id: int) -> list[Prompt]:
+        problems = self.space.distinct_problems(num, self.seed, split)
+        return [
+            Prompt(
+                prompt_id=prompt_id,
+                content=problem.prompt,
+                answer=problem.answer,
+                data_source="countdown",
+                origin=f"countdown {split} seed {self.seed}",
+            )
+            for prompt_id, problem in enumerate(problems, start=first_id)
+        ]
+
+
+class CountdownGrader:
+    """Rewards 1 for an expression that reaches the target with exactly the given numbers, else 0."""
+
+    def grade(self, prompts: Sequence[Prompt], responses: Sequence[Sequence[str]]) -> GradeBatch:
+        start_seconds = time.perf_counter()
+        correct, num_valid, num_distinct = [], 0, 0
+        for prompt, group in zip(prompts, responses, strict=True):
+            problem = CountdownProblem.from_answer(prompt.answer)
+            verdicts = [verify(response, problem.numbers, problem.target) for response in group]
+            correct.append([verdict.correct for verdict in verdicts])
+            num_valid += sum(verdict.valid for verdict in verdicts)
+            right = [response for response, verdict in zip(group, verdicts, strict=True) if verdict.correct]
+            num_distinct += len({normal_form(parse(response)) for response in right})
+        correct_PG = np.array(correct, bool)
+        return GradeBatch(
+            reward_PG=correct_PG.astype(np.float32),
+            correct_PG=correct_PG,
+            num_timeouts=0,
+            seconds=time.perf_counter() - start_seconds,
+            details={
+                "reward/valid_fraction": num_valid / correct_PG.size,
+                "reward/distinct_right_answers": num_distinct / len(prompts),
+            },
+        )
