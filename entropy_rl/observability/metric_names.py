@@ -1,0 +1,119 @@
+"""The legend of metrics.jsonl: what every number of a step means, its unit, and which way is better.
+
+This is data. The README's table is `legend_markdown()`, the plots take their axis labels from it, and the
+progress table takes from it which value of a metric was its best one. "Tokens" are response tokens,
+"policy" is the policy as it was when the step began, unless said otherwise.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """One name of metrics.jsonl."""
+
+    meaning: str
+    """One line, without a full stop."""
+    unit: str
+    """nats, fraction (0 to 1), tokens, seconds, count, ... or none."""
+    better: Literal["higher", "lower", "neither"] = "neither"
+    """Which way a healthy run goes, where one can say so; the final table shows the best value by it."""
+
+
+def _metric(unit: str, meaning: str, better: Literal["higher", "lower", "neither"] = "neither") -> Metric:
+    return Metric(meaning=meaning, unit=unit, better=better)
+
+
+ENTROPY = "policy/entropy"
+
+METRICS: dict[str, Metric] = {
+    "step": _metric("count", "number of the training step: one rollout and all of its updates"),
+    ENTROPY: _metric(
+        "nats", "token mean of the full-vocabulary entropy at the sampling temperature, before the update"
+    ),
+    "policy/entropy_sequence_mean": _metric(
+        "nats", "the same entropy averaged within each response first, then over responses"
+    ),
+    "policy/approx_kl": _metric(
+        "nats", "mean over tokens of old_logp - logp (estimator k1): how far a step moved the policy"
+    ),
+    "policy/approx_kl_k3": _metric(
+        "nats", "the same divergence by the estimator k3, which is never negative"
+    ),
+    "policy/ratio_max": _metric("none", "largest probability ratio of a token, current over old policy"),
+    "policy/clip_fraction_clip_high": _metric("fraction", "tokens whose ratio was clipped from above"),
+    "policy/clip_fraction_clip_low": _metric("fraction", "tokens whose ratio was clipped from below"),
+    "policy/clip_fraction_dual": _metric("fraction", "negative-advantage tokens held by the dual clip"),
+    "policy/clip_fraction_cov": _metric("fraction", "tokens whose gradient Clip-Cov removed"),
+    "policy/clip_fraction_kl_penalty": _metric("fraction", "tokens that KL-Cov penalised"),
+    "reward/mean": _metric("none", "mean reward over all responses of the step", "higher"),
+    "reward/pass_rate": _metric(
+        "fraction", "responses judged right, before any filtering of groups", "higher"
+    ),
+    "reward/groups_all_right": _metric(
+        "fraction", "groups whose responses are all right: no gradient from them"
+    ),
+    "reward/groups_all_wrong": _metric(
+        "fraction", "groups whose responses are all wrong: no gradient from them"
+    ),
+    "length/mean": _metric("tokens", "mean response length, the stop token counted"),
+    "length/max": _metric("tokens", "longest response"),
+    "length/min": _metric("tokens", "shortest response"),
+    "length/truncated_fraction": _metric(
+        "fraction", "responses cut at the limit before a stop token", "lower"
+    ),
+    "covariance/mean": _metric(
+        "nats", "token mean of (logp - mean logp) * (advantage - mean advantage); positive lowers entropy"
+    ),
+    "covariance/q50": _metric("nats", "median of that product over tokens"),
+    "covariance/q90": _metric("nats", "its 0.9 quantile"),
+    "covariance/q99": _metric("nats", "its 0.99 quantile"),
+    "covariance/q999": _metric("nats", "its 0.999 quantile"),
+    "covariance/max": _metric("nats", "its largest value"),
+    "covariance/min": _metric("nats", "its smallest value"),
+    "selection/candidates": _metric("count", "tokens that qualified for the covariance treatment"),
+    "selection/selected": _metric("count", "tokens that got it"),
+    "selection/quota": _metric("count", "tokens that may get it: floor(fraction * tokens)"),
+    "selection/selected_positive_advantage": _metric("count", "selected tokens of positive advantage"),
+    "selection/selected_negative_advantage": _metric("count", "selected tokens of negative advantage"),
+    "optimizer/loss": _metric("none", "loss that was minimised, mean over the updates of the step"),
+    "optimizer/grad_norm": _metric(
+        "none", "global norm of the gradient before clipping, mean over the updates"
+    ),
+    "optimizer/learning_rate": _metric("none", "learning rate of the last update"),
+    "optimizer/skipped_updates": _metric(
+        "count", "updates left out because of a non-finite loss or gradient", "lower"
+    ),
+    "mismatch/logp_gap_max": _metric(
+        "nats", "largest absolute difference of sampler logp and learner logp", "lower"
+    ),
+    "mismatch/logp_gap_mean": _metric(
+        "nats", "mean absolute difference of sampler logp and learner logp", "lower"
+    ),
+    "seconds/rollout": _metric("seconds", "time to sample the responses", "lower"),
+    "seconds/reward": _metric("seconds", "time to judge them", "lower"),
+    "seconds/old_logp": _metric(
+        "seconds", "time for the learner's log-probabilities before the updates", "lower"
+    ),
+    "seconds/update": _metric("seconds", "time for all updates of the step", "lower"),
+    "seconds/step": _metric("seconds", "time of the whole step", "lower"),
+    "throughput/rollout_tokens_per_second": _metric(
+        "tokens/second", "response tokens sampled a second", "higher"
+    ),
+    "throughput/update_tokens_per_second": _metric(
+        "tokens/second", "response tokens learned from a second", "higher"
+    ),
+}
+
+
+def unknown_names(names: Iterable[str]) -> tuple[str, ...]:
+    """The names that the legend does not explain, in their order."""
+    return tuple(name for name in names if name not in METRICS)
+
+
+def legend_markdown() -> str:
+    """The legend as a Markdown table."""
+    rows = [f"| `{name}` | {metric.meaning} | {metric.unit} |" for name, metric in METRICS.items()]
+    return "\n".join(["| name | meaning | unit |", "|---|---|---|", *rows, ""])
