@@ -1,0 +1,131 @@
+"""The seam between the model and everything else: pure functions of a plain tree of parameters.
+
+A policy is frozen and hashable, so it may be closed over or be a static argument under `jax.jit`; parameters
+are nested dictionaries of arrays (entropy_rl.models.parameters), to which any jax transformation applies.
+"""
+
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int
+
+from entropy_rl.models.cache import Cache, Prefix
+from entropy_rl.models.config import Qwen2Config
+from entropy_rl.models.qwen2 import Qwen2
+
+Params = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A Qwen2 model as pure functions."""
+
+    config: Qwen2Config
+    """The architecture."""
+    compute_dtype: str = "float32"
+    """Dtype of activations and matrix products; norms, softmax and logits are f32 all the same."""
+    rematerialize: bool = False
+    """Whether the backward pass recomputes each layer instead of keeping its activations."""
+
+    def init(self, key: Array, param_dtype: str = "float32") -> Params:
+        """Random parameters. Under `jit` with output shardings, each device makes only its own share."""
+        return nnx.to_pure_dict(nnx.split(_model(self, param_dtype, key))[1])
+
+    def abstract_params(self, param_dtype: str = "float32") -> Params:
+        """The tree of parameters as `jax.ShapeDtypeStruct`s; nothing is allocated."""
+        return jax.eval_shape(partial(self.init, param_dtype=param_dtype), jax.random.key(0))
+
+    def prefill(
+        self, params: Params, prompt_ids_PS: Int[Array, "P S"], prompt_mask_PS: Bool[Array, "P S"]
+    ) -> tuple[Prefix, Float[Array, "P D"]]:
+        """Runs prompts padded on the left, and gives the hidden state that predicts the first response token.
+
+        The first real token has position 0. A prompt without any real token gives finite, meaningless values.
+        """
+        positions_PS = jnp.maximum(jnp.cumsum(prompt_mask_PS, axis=1, dtype=jnp.int32) - 1, 0)
+        model = self._merge(params)
+        hidden_PSD, (k, v) = model(prompt_ids_PS, positions_PS, prompt_mask_PS, keep_kv=True)
+        length_P = prompt_mask_PS.sum(axis=1, dtype=jnp.int32)
+        return Prefix(k_LPSKH=k, v_LPSKH=v, mask_PS=prompt_mask_PS, length_P=length_P), hidden_PSD[:, -1]
+
+    def empty_cache(self, batch: int, size: int) -> Cache:
+        """A cache of `size` slots for each of `batch` rows."""
+        c = self.config
+        shape = (c.num_layers, batch, size, c.num_kv_heads, c.head_dim)
+        k, v = (jnp.zeros(shape, self.compute_dtype) for _ in range(2))
+        return Cache(k_LBCKH=k, v_LBCKH=v)
+
+    def decode_step(
+        self,
+        params: Params,
+        token_B: Int[Array, " B"],
+        position_B: Int[Array, " B"],
+        prefix: Prefix,
+        cache: Cache,
+        index: Int[Array, ""] | int,
+    ) -> tuple[Float[Array, "B D"], Cache]:
+        """Runs the `index`-th response token of every row, and gives the hidden state that predicts the next.
+
+        Row b continues prompt b // G; its position is `prefix.length_P[b // G] + index`.
+        """
+        return self._merge(params).decode(token_B, position_B, prefix, cache, index)
+
+    def response_hidden(
+        self,
+        params: Params,
+        prompt_ids_PS: Int[Array, "P S"],
+        prompt_mask_PS: Bool[Array, "P S"],
+        response_ids_BT: Int[Array, "B T"],
+    ) -> Float[Array, "B T D"]:
+        """Hidden states that predict the response tokens: index t predicts response token t.
+
+        Prompts are padded on the left and run once for the G responses of each (row b answers prompt b // G);
+        responses are padded on the right. The last token of a response predicts nothing and is not run.
+        """
+        B, T = response_ids_BT.shape
+        prefix, last_PD = self.prefill(params, prompt_ids_PS, prompt_mask_PS)
+        group = B // prompt_ids_PS.shape[0]
+        first_B1D = jnp.repeat(last_PD, group, axis=0)[:, None]
+        if T == 1:
+            return first_B1D
+        steps_T = jnp.arange(T - 1, dtype=jnp.int32)
+        positions_BT = jnp.repeat(prefix.length_P, group)[:, None] + steps_T[None]
+        rest_BTD, _ = self._merge(params)(response_ids_BT[:, :-1], positions_BT, prefix=prefix)
+        return jnp.concatenate([first_B1D, rest_BTD], axis=1)
+
+    def sequence_hidden(self, params: Params, tokens_BT: Int[Array, "B T"]) -> Float[Array, "B T D"]:
+        """Hidden states of whole sequences padded on the right: index t predicts token t + 1."""
+        positions_BT = jnp.broadcast_to(jnp.arange(tokens_BT.shape[1], dtype=jnp.int32), tokens_BT.shape)
+        return self._merge(params)(tokens_BT, positions_BT)[0]
+
+    def head(self, params: Params) -> Float[Array, "V D"]:
+        """The output head, which is the embedding itself when tied."""
+        return params["embedding" if self.config.tie_embeddings else "head"]
+
+    def logits(self, params: Params, hidden: Float[Array, "*batch D"]) -> Float[Array, "*batch V"]:
+        """Unscaled logits, f32."""
+        head_VD = self.head(params).astype(hidden.dtype)
+        return jnp.einsum("...D,VD->...V", hidden, head_VD, preferred_element_type=jnp.float32)
+
+    def _merge(self, params: Params) -> Qwen2:
+        return nnx.merge(_graph(self), params)
+
+
+def _model(policy: Policy, param_dtype: str, key: Array) -> Qwen2:
+    return Qwen2(
+        policy.config,
+        rngs=nnx.Rngs(key),
+        param_dtype=param_dtype,
+        compute_dtype=policy.compute_dtype,
+        rematerialize=policy.rematerialize,
+    )
+
+
+@cache
+def _graph(policy: Policy):
+    """The model's structure without its parameters, split once for each policy."""
+    return nnx.split(nnx.eval_shape(partial(_model, policy, "float32"), jax.random.key(0)))[0]

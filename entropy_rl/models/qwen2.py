@@ -1,0 +1,180 @@
+"""Qwen2 in Flax NNX: grouped-query attention with q/k/v biases, rotary embedding, RMSNorm, gated MLP.
+
+The layers are created stacked and run by `lax.scan`, so that one layer is traced and compiled whatever
+their number. Parameters keep their own dtype and are cast where they are used; norms, rotary embedding and
+softmax are computed in f32.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int, Int32
+
+from entropy_rl.models.attention import attend, rope_angles, rotate
+from entropy_rl.models.cache import Cache, Prefix
+from entropy_rl.models.config import Qwen2Config
+from entropy_rl.models.parameters import TABLE
+
+
+def _declare(config: Qwen2Config, rngs: nnx.Rngs, dtype, path: str) -> nnx.Param:
+    row = TABLE[path]
+    return nnx.Param(row.init(rngs.params(), row.layer_shape(config), dtype))
+
+
+def rms_norm(x_BTD: Float[Array, "B T D"], scale_D: Float[Array, " D"], eps: float) -> Float[Array, "B T D"]:
+    """Root-mean-square normalisation (arXiv 1910.07467), in f32."""
+    x = x_BTD.astype(jnp.float32)
+    normal = x * jax.lax.rsqrt(jnp.mean(x * x, axis=-1, keepdims=True) + eps)
+    return (normal * scale_D.astype(jnp.float32)[None, None]).astype(x_BTD.dtype)
+
+
+def _linear(equation: str, x: Array, kernel: nnx.Param, bias: nnx.Param | None = None) -> Array:
+    y = jnp.einsum(equation, x, kernel[...].astype(x.dtype))
+    return y if bias is None else y + bias[...].astype(x.dtype)[None, None]
+
+
+class Layer(nnx.Module):
+    """One decoder layer, in the two halves between which attention takes place."""
+
+    def __init__(self, config: Qwen2Config, rngs: nnx.Rngs, dtype):
+        param = partial(_declare, config, rngs, dtype)
+        self.eps = config.rms_norm_eps
+        self.input_norm = param("layers.input_norm")
+        self.query = param("layers.query")
+        self.query_bias = param("layers.query_bias")
+        self.key = param("layers.key")
+        self.key_bias = param("layers.key_bias")
+        self.value = param("layers.value")
+        self.value_bias = param("layers.value_bias")
+        self.output = param("layers.output")
+        self.mlp_norm = param("layers.mlp_norm")
+        self.gate = param("layers.gate")
+        self.up = param("layers.up")
+        self.down = param("layers.down")
+
+    def project(self, x_BTD: Float[Array, "B T D"], rope: tuple[Array, Array]) -> tuple[Array, Array, Array]:
+        """Queries [B, T, N, H], keys and values [B, T, K, H]; queries and keys are rotated."""
+        x_BTD = rms_norm(x_BTD, self.input_norm[...], self.eps)
+        q_BTNH = _linear("BTD,DNH->BTNH", x_BTD, self.query, self.query_bias)
+        k_BTKH = _linear("BTD,DKH->BTKH", x_BTD, self.key, self.key_bias)
+        v_BTKH = _linear("BTD,DKH->BTKH", x_BTD, self.value, self.value_bias)
+        return rotate(q_BTNH, rope), rotate(k_BTKH, rope), v_BTKH
+
+    def finish(
+        self, x_BTD: Float[Array, "B T D"], mixed_BTNH: Float[Array, "B T N H"]
+    ) -> Float[Array, "B T D"]:
+        """Adds the output of attention and of the MLP to the residual stream."""
+        x_BTD = x_BTD + _linear("BTNH,NHD->BTD", mixed_BTNH, self.output)
+        y_BTD = rms_norm(x_BTD, self.mlp_norm[...], self.eps)
+        gate_BTF = _linear("BTD,DF->BTF", y_BTD, self.gate)
+        up_BTF = _linear("BTD,DF->BTF", y_BTD, self.up)
+        return x_BTD + _linear("BTF,FD->BTD", jax.nn.silu(gate_BTF) * up_BTF, self.down)
+
+
+class Qwen2(nnx.Module):
+    """Token ids to hidden states. The caller applies the head, to the positions that matter."""
+
+    def __init__(
+        self,
+        config: Qwen2Config,
+        *,
+        rngs: nnx.Rngs,
+        param_dtype=jnp.float32,
+        compute_dtype: str = "float32",
+        rematerialize: bool = False,
+    ):
+        param = partial(_declare, config, rngs, param_dtype)
+        self.config = config
+        self.compute_dtype = compute_dtype
+        self.rematerialize = rematerialize
+        self.embedding = param("embedding")
+
+        @nnx.split_rngs(splits=config.num_layers)
+        @nnx.vmap
+        def stack(rngs):
+            return Layer(config, rngs, param_dtype)
+
+        self.layers = stack(rngs)
+        self.final_norm = param("final_norm")
+        if not config.tie_embeddings:
+            self.head = param("head")
+
+    def __call__(
+        self,
+        tokens_BT: Int[Array, "B T"],
+        positions_BT: Int[Array, "B T"],
+        key_mask_BT: Bool[Array, "B T"] | None = None,
+        prefix: Prefix | None = None,
+        *,
+        keep_kv: bool = False,
+    ) -> tuple[Float[Array, "B T D"], tuple[Array, Array] | None]:
+        """Hidden states after the final norm and, with `keep_kv`, all keys and values [L, B, T, K, H].
+
+        Attention is causal among the T tokens, of which those outside `key_mask_BT` are seen by none, and
+        full over the prefix, of which row b sees prompt b // G.
+        """
+        T = tokens_BT.shape[1]
+        mask_BTT = jnp.tril(jnp.ones((T, T), bool))[None]
+        if key_mask_BT is not None:
+            mask_BTT = mask_BTT & key_mask_BT[:, None, :]
+        rope = self._rope(positions_BT)
+        graph, layers = nnx.split(self.layers)
+
+        def body(x_BTD, layer_and_prefix):
+            params, shared = layer_and_prefix
+            layer = nnx.merge(graph, params)
+            q, k, v = layer.project(x_BTD, rope)
+            mixed = attend(q, k, v, mask_BTT, None if prefix is None else (*shared, prefix.mask_PS))
+            return layer.finish(x_BTD, mixed), (k, v) if keep_kv else None
+
+        if self.rematerialize:
+            body = jax.checkpoint(body, prevent_cse=False)
+        shared = None if prefix is None else (prefix.k_LPSKH, prefix.v_LPSKH)
+        x_BTD, kv = jax.lax.scan(body, self._embed(tokens_BT), (layers, shared))
+        return self._final(x_BTD), kv
+
+    def decode(
+        self,
+        token_B: Int[Array, " B"],
+        position_B: Int[Array, " B"],
+        prefix: Prefix,
+        cache: Cache,
+        index: Int[Array, ""] | int,
+    ) -> tuple[Float[Array, "B D"], Cache]:
+        """One more token of every row: its hidden state, and the cache with it in slot `index`.
+
+        The token sees its prompt and the slots up to `index`.
+        """
+        rope = self._rope(position_B[:, None])
+        slots = cache.k_LBCKH.shape[2]
+        mask_11C = (jnp.arange(slots, dtype=jnp.int32) <= jnp.asarray(index, jnp.int32))[None, None]
+        graph, layers = nnx.split(self.layers)
+
+        def body(carry, layer_and_prefix):
+            x_B1D, keys, values = carry
+            number, params, k_PSKH, v_PSKH = layer_and_prefix
+            layer = nnx.merge(graph, params)
+            q, k, v = layer.project(x_B1D, rope)
+            start = (number, 0, index, 0, 0)
+            keys = jax.lax.dynamic_update_slice(keys, k[None].astype(keys.dtype), start)
+            values = jax.lax.dynamic_update_slice(values, v[None].astype(values.dtype), start)
+            mixed = attend(q, keys[number], values[number], mask_11C, (k_PSKH, v_PSKH, prefix.mask_PS))
+            return (layer.finish(x_B1D, mixed), keys, values), None
+
+        numbers = jnp.arange(self.config.num_layers, dtype=jnp.int32)
+        # The cache is carried, not scanned over: the loop then writes one slot in place, not a layer's copy.
+        start = (self._embed(token_B[:, None]), cache.k_LBCKH, cache.v_LBCKH)
+        xs = (numbers, layers, prefix.k_LPSKH, prefix.v_LPSKH)
+        (x_B1D, keys, values), _ = jax.lax.scan(body, start, xs)
+        return self._final(x_B1D)[:, 0], Cache(k_LBCKH=keys, v_LBCKH=values)
+
+    def _embed(self, tokens_BT: Int32[Array, "B T"]) -> Float[Array, "B T D"]:
+        return self.embedding[...][tokens_BT].astype(self.compute_dtype)
+
+    def _rope(self, positions_BT) -> tuple[Array, Array]:
+        return rope_angles(positions_BT, self.config.head_dim, self.config.rope_theta)
+
+    def _final(self, x_BTD) -> Float[Array, "B T D"]:
+        return rms_norm(x_BTD, self.final_norm[...], self.config.rms_norm_eps)
