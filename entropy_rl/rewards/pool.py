@@ -1,0 +1,186 @@
+"""A pool of judging processes in which no response, however hostile, can hang, exhaust or end a run.
+
+Each process is a fresh interpreter on the other end of a socket. One that does not answer within the limit
+is killed and replaced; its item scores 0. Killing needs no cooperation: it stops code that holds the
+interpreter, which alarms and threads cannot.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from multiprocessing import Pipe
+from pathlib import Path
+from queue import SimpleQueue
+
+MATH_JUDGE = "entropy_rl.rewards.math_answer:judge"
+
+_START_LIMIT_SECONDS = 60.0
+_PACKAGE_PARENT = str(Path(__file__).resolve().parents[2])
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeItem:
+    """A response and the answer it is compared with."""
+
+    response: str
+    answer: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """What became of one item."""
+
+    score: float
+    seconds: float
+    """Time from request to reply, the start of a process not included."""
+    timed_out: bool = False
+    """The process was killed at the limit; the score is 0."""
+    error: str = ""
+    """Why nothing could be judged (the score is 0 then); empty when it was."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeLimits:
+    """What judging one response may cost."""
+
+    time_limit_seconds: float = 5.0
+    """Seconds after which the process is killed."""
+    memory_limit_mib: int = 2048
+    """Address space of a process, in MiB."""
+
+    def __post_init__(self):
+        if self.time_limit_seconds <= 0 or self.memory_limit_mib < 512:
+            raise ValueError(
+                "judging needs time_limit_seconds > 0 and memory_limit_mib >= 512; got "
+                f"{self.time_limit_seconds} and {self.memory_limit_mib}; raise the one that is too small"
+            )
+
+
+class JudgePool:
+    """Judges items in parallel; a context manager whose `judge_all` may be called from any thread.
+
+    `judge` names a function "module:name" of (response, answer) that returns a score. Entering starts the
+    processes, and raises ValueError when they cannot run the judge.
+    """
+
+    def __init__(self, *, num_workers: int, limits: JudgeLimits, judge: str = MATH_JUDGE):
+        if num_workers < 1:
+            raise ValueError(
+                f"num_workers must be at least 1; got {num_workers}; the number of cores is good"
+            )
+        self._workers = [_Worker(judge, limits) for _ in range(num_workers)]
+        self._idle: SimpleQueue[_Worker] = SimpleQueue()
+        self._threads: ThreadPoolExecutor | None = None
+
+    def __enter__(self) -> "JudgePool":
+        for worker in self._workers:
+            worker.launch()
+        try:
+            for worker in self._workers:
+                worker.await_ready()
+                self._idle.put(worker)
+        except BaseException:
+            self._stop_workers()
+            raise
+        self._threads = ThreadPoolExecutor(len(self._workers), thread_name_prefix="judge")
+        return self
+
+    def __exit__(self, *exception) -> None:
+        assert self._threads is not None
+        self._threads.shutdown(cancel_futures=True)
+        self._stop_workers()
+
+    def judge_all(self, items: Sequence[JudgeItem]) -> list[Judgement]:
+        """One judgement for each item, in order. Nothing an item does raises."""
+        assert self._threads is not None, "judge_all is for use inside `with JudgePool(...)`"
+        return list(self._threads.map(self._judge_one, items))
+
+    def _judge_one(self, item: JudgeItem) -> Judgement:
+        worker = self._idle.get()
+        try:
+            return worker.judge(item)
+        finally:
+            self._idle.put(worker)
+
+    def _stop_workers(self) -> None:
+        for worker in self._workers:
+            worker.kill()
+
+
+class _Worker:
+    """One process, used by one thread at a time; started anew after it was killed."""
+
+    def __init__(self, judge: str, limits: JudgeLimits):
+        self._judge = judge
+        self._limits = limits
+        self._process: subprocess.Popen | None = None
+
+    def launch(self) -> None:
+        """Starts the process and returns before it is ready."""
+        self._connection, theirs = Pipe()
+        limits = [str(self._limits.time_limit_seconds), str(self._limits.memory_limit_mib)]
+        module = "entropy_rl.rewards.worker"
+        search_path = os.pathsep.join(filter(None, [_PACKAGE_PARENT, os.environ.get("PYTHONPATH")]))
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", module, str(theirs.fileno()), self._judge, *limits],
+                pass_fds=[theirs.fileno()],
+                env={**os.environ, "PYTHONPATH": search_path},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+
+    def await_ready(self) -> None:
+        """Raises ValueError when the process cannot run the judge, for the reason it gives."""
+        try:
+            error = self._receive(_START_LIMIT_SECONDS)["error"]
+        except (EOFError, OSError) as failure:
+            error = f"no answer ({type(failure).__name__})"
+        if error:
+            self.kill()
+            raise ValueError(
+                f"a judging process must be able to run {self._judge!r}; got: {error}; check the name, that "
+                "it can be imported, and memory_limit_mib"
+            )
+
+    def judge(self, item: JudgeItem) -> Judgement:
+        if self._process is None or self._process.poll() is not None:
+            try:
+                self._restart()
+            except ValueError as error:
+                return Judgement(score=0.0, seconds=0.0, error=str(error))
+        limit_seconds = self._limits.time_limit_seconds
+        start_seconds = time.perf_counter()
+        try:
+            self._connection.send_bytes(json.dumps(asdict(item)).encode())
+            reply = self._receive(limit_seconds)
+        except (EOFError, OSError) as failure:
+            self.kill()
+            timed_out = isinstance(failure, TimeoutError)
+            error = f"killed after {limit_seconds} seconds" if timed_out else "the judging process died"
+            reply = {"score": 0.0, "timed_out": timed_out, "error": error}
+        return Judgement(seconds=time.perf_counter() - start_seconds, **reply)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._connection.close()
+            self._process = None
+
+    def _restart(self) -> None:
+        self.kill()
+        self.launch()
+        self.await_ready()
+
+    def _receive(self, limit_seconds: float) -> dict:
+        """The next reply. Raises TimeoutError for silence, EOFError or OSError when the process is dead."""
+        if not self._connection.poll(limit_seconds):
+            raise TimeoutError
+        return json.loads(self._connection.recv_bytes())

@@ -1,0 +1,79 @@
+"""One judging process, started by `JudgePool` as: python -m entropy_rl.rewards.worker FD JUDGE SECONDS MIB.
+
+FD is an inherited socket, JUDGE a function "module:name" of (response, answer). Requests and replies are
+JSON, never pickle. This process imports no jax: it must start quickly, and belongs to no device.
+"""
+
+import importlib
+import json
+import logging
+import math
+import resource
+import signal
+import sys
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+
+Judge = Callable[[str, str], float]
+
+
+def main() -> None:
+    descriptor, judge_name, limit_seconds, memory_limit_mib = sys.argv[1:]
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, whose end closes the socket
+    logging.disable()
+    with Connection(int(descriptor)) as connection:
+        try:
+            limit_memory(int(memory_limit_mib) * 2**20)
+            judge = load_judge(judge_name)
+            judge(r"\boxed{1}", "2")  # the first call is slow, and its time is nobody's
+        except Exception as error:
+            _send(connection, {"error": f"{type(error).__name__}: {error}"})
+        else:
+            _send(connection, {"error": ""})
+            serve(connection, judge, float(limit_seconds))
+
+
+def limit_memory(num_bytes: int) -> None:
+    """Bounds the address space of this process, below whatever bound it already has."""
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_AS)
+    num_bytes = num_bytes if hard_limit == resource.RLIM_INFINITY else min(num_bytes, hard_limit)
+    resource.setrlimit(resource.RLIMIT_AS, (num_bytes, num_bytes))
+
+
+def load_judge(name: str) -> Judge:
+    """The function that "module:name" means."""
+    module, _, function = name.partition(":")
+    return getattr(importlib.import_module(module), function)
+
+
+def serve(connection: Connection, judge: Judge, limit_seconds: float) -> None:
+    """Answers requests until the parent closes its end."""
+    while True:
+        try:
+            request = json.loads(connection.recv_bytes())
+        except EOFError:
+            return
+        # The parent kills at the limit. Should it be gone, the kernel does so a little later: SIGALRM's
+        # default action needs no help of the interpreter.
+        signal.setitimer(signal.ITIMER_REAL, 2 * limit_seconds + 1)
+        reply = _judge(judge, request["response"], request["answer"])
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        _send(connection, reply)
+
+
+def _judge(judge: Judge, response: str, answer: str) -> dict:
+    try:
+        score = float(judge(response, answer))
+    except Exception as error:  # whatever hostile text breaks costs that text its score, and nothing else
+        return {"score": 0.0, "error": type(error).__name__}  # its message may be hostile too
+    if not math.isfinite(score):
+        return {"score": 0.0, "error": "the score is not finite"}
+    return {"score": score, "error": ""}
+
+
+def _send(connection: Connection, message: dict) -> None:
+    connection.send_bytes(json.dumps(message).encode())
+
+
+if __name__ == "__main__":
+    main()
