@@ -12,9 +12,11 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from entropy_rl.data.countdown import CountdownProblem, CountdownSpace, Split
-from entropy_rl.data.prompts import Prompt
+from entropy_rl.data.prompt_files import PromptFile, read_prompts
+from entropy_rl.data.prompts import Prompt, within_length
 from entropy_rl.data.tokenizers import Tokenizer, countdown_tokenizer, load_tokenizer
 from entropy_rl.rewards.countdown import normal_form, parse, verify
+from entropy_rl.rewards.pool import JudgeItem, JudgeLimits, JudgePool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,4 +159,68 @@ class CountdownGrader:
                 "reward/valid_fraction": num_valid / correct_PG.size,
                 "reward/distinct_right_answers": num_distinct / len(prompts),
             },
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptFileTask(Task):
+    r"""Problems of files, whose answers are judged in \boxed{} by math-verify.
+
+    A held-out prompt never trains: training prompts of the same text are left out.
+    """
+
+    train: PromptFile
+    """What is trained on."""
+    heldout: PromptFile
+    """What is evaluated on."""
+    max_prompt_tokens: int = 512
+    """S; longer prompts are left out."""
+    max_response_tokens: int = 1024
+    """T; longer responses are cut, and so are mostly without an answer."""
+    num_judges: int = 2
+    """Processes that judge."""
+    judge_limits: JudgeLimits = JudgeLimits()
+    """What judging one response may cost."""
+
+    def load_tokenizer(self, policy_directory: Path | None) -> Tokenizer:
+        if policy_directory is None:
+            raise ValueError(
+                "a task of prompt files needs the tokenizer of a policy; no policy directory was given; "
+                "name a Hugging Face folder"
+            )
+        return load_tokenizer(policy_directory)
+
+    def train_prompts(self, tokenizer: Tokenizer) -> list[Prompt]:
+        heldout = read_prompts(self.heldout).prompts
+        texts = {prompt.text for prompt in heldout}
+        return read_prompts(self.train, first_id=len(heldout), leave_out=texts).prompts
+
+    def heldout_prompts(self, tokenizer: Tokenizer) -> list[Prompt]:
+        return within_length(read_prompts(self.heldout).prompts, tokenizer, self.max_prompt_tokens)
+
+    @contextmanager
+    def open_grader(self) -> Iterator[Grader]:
+        with JudgePool(num_workers=self.num_judges, limits=self.judge_limits) as pool:
+            yield MathGrader(pool)
+
+
+class MathGrader:
+    """Rewards 1 for a right boxed answer, else 0; hostile responses cost their own score only."""
+
+    def __init__(self, pool: JudgePool):
+        self._pool = pool
+
+    def grade(self, prompts: Sequence[Prompt], responses: Sequence[Sequence[str]]) -> GradeBatch:
+        start_seconds = time.perf_counter()
+        pairs = [(prompt, text) for prompt, group in zip(prompts, responses, strict=True) for text in group]
+        items = [JudgeItem(response=text, answer=prompt.answer) for prompt, text in pairs]
+        judgements = self._pool.judge_all(items)
+        scores = np.array([judgement.score for judgement in judgements], np.float32)
+        reward_PG = scores.reshape(len(prompts), -1)
+        return GradeBatch(
+            reward_PG=reward_PG,
+            correct_PG=reward_PG == 1,
+            num_timeouts=sum(judgement.timed_out for judgement in judgements),
+            seconds=time.perf_counter() - start_seconds,
+            details={"reward/judge_errors": float(sum(bool(judgement.error) for judgement in judgements))},
         )
