@@ -10,6 +10,7 @@ Scores and their softmax are f32 whatever the dtype of the inputs.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 MASKED = -1e30
@@ -18,7 +19,7 @@ MASKED = -1e30
 
 def rope_angles(positions_BT: Int[Array, "B T"], head_dim: int, theta: float) -> tuple[Array, Array]:
     """Cosine and sine [B, T, H/2] of the rotary embedding (arXiv 2104.09864), f32."""
-    frequency = theta ** (-jnp.arange(0, head_dim, 2, dtype=jnp.float32) / head_dim)
+    frequency = 1 / np.float32(theta) ** (np.arange(0, head_dim, 2, dtype=np.float32) / head_dim)
     angle = positions_BT[..., None].astype(jnp.float32) * frequency[None, None, :]
     return jnp.cos(angle), jnp.sin(angle)
 

@@ -78,23 +78,23 @@ class Parameter:
 
 # fmt: off
 _LAYER = (
-    ("input_norm", "embed",                   "input_layernorm.weight",  "embed",                    ONES),
-    ("query",      "embed heads head_dim",    "self_attn.q_proj.weight", "(heads head_dim) embed",   NORMAL),
-    ("query_bias", "heads head_dim",          "self_attn.q_proj.bias",   "(heads head_dim)",         ZEROS),
+    ("input_norm", "embed",                   "input_layernorm.weight",  "embed",                     ONES),
+    ("query",      "embed heads head_dim",    "self_attn.q_proj.weight", "(heads head_dim) embed",    NORMAL),
+    ("query_bias", "heads head_dim",          "self_attn.q_proj.bias",   "(heads head_dim)",          ZEROS),
     ("key",        "embed kv_heads head_dim", "self_attn.k_proj.weight", "(kv_heads head_dim) embed", NORMAL),
-    ("key_bias",   "kv_heads head_dim",       "self_attn.k_proj.bias",   "(kv_heads head_dim)",      ZEROS),
+    ("key_bias",   "kv_heads head_dim",       "self_attn.k_proj.bias",   "(kv_heads head_dim)",       ZEROS),
     ("value",      "embed kv_heads head_dim", "self_attn.v_proj.weight", "(kv_heads head_dim) embed", NORMAL),
-    ("value_bias", "kv_heads head_dim",       "self_attn.v_proj.bias",   "(kv_heads head_dim)",      ZEROS),
-    ("output",     "heads head_dim embed",    "self_attn.o_proj.weight", "embed (heads head_dim)",   NORMAL),
-    ("mlp_norm",   "embed",                   "post_attention_layernorm.weight", "embed",            ONES),
-    ("gate",       "embed mlp",               "mlp.gate_proj.weight",    "mlp embed",                NORMAL),
-    ("up",         "embed mlp",               "mlp.up_proj.weight",      "mlp embed",                NORMAL),
-    ("down",       "mlp embed",               "mlp.down_proj.weight",    "embed mlp",                NORMAL),
+    ("value_bias", "kv_heads head_dim",       "self_attn.v_proj.bias",   "(kv_heads head_dim)",       ZEROS),
+    ("output",     "heads head_dim embed",    "self_attn.o_proj.weight", "embed (heads head_dim)",    NORMAL),
+    ("mlp_norm",   "embed",                   "post_attention_layernorm.weight", "embed",             ONES),
+    ("gate",       "embed mlp",               "mlp.gate_proj.weight",    "mlp embed",                 NORMAL),
+    ("up",         "embed mlp",               "mlp.up_proj.weight",      "mlp embed",                 NORMAL),
+    ("down",       "mlp embed",               "mlp.down_proj.weight",    "embed mlp",                 NORMAL),
 )
 _OUTER = (
-    ("embedding",  "vocab embed",             "model.embed_tokens.weight", "vocab embed",            NORMAL),
-    ("final_norm", "embed",                   "model.norm.weight",       "embed",                    ONES),
-    ("head",       "vocab embed",             "lm_head.weight",          "vocab embed",              NORMAL),
+    ("embedding",  "vocab embed",             "model.embed_tokens.weight", "vocab embed",             NORMAL),
+    ("final_norm", "embed",                   "model.norm.weight",       "embed",                     ONES),
+    ("head",       "vocab embed",             "lm_head.weight",          "vocab embed",               NORMAL),
 )
 # fmt: on
 
