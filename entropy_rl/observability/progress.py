@@ -10,12 +10,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from entropy_rl.observability.json_files import json_number
-from entropy_rl.observability.metric_names import ENTROPY, METRICS
+from entropy_rl.observability.metric_names import ENTROPY
 from entropy_rl.observability.run_record import MetricSummary, summarize
 
 REWARD = "reward/mean"
@@ -113,23 +114,22 @@ class ProgressReport:
         return self.seconds_per_step * max(self._num_steps - self._done_steps, 0)
 
     def table(self, rows: Iterable[Mapping]) -> None:
-        """Prints first, last and best values of the run whose rows of metrics.jsonl these are."""
+        """Ends the bar and prints first, last and best values of a run; `rows` are those of metrics.jsonl."""
+        self.__exit__()
         rows = list(rows)
-        summaries = summarize(rows)
-        unicode = (self.console.encoding or "").lower().startswith("utf")
-        table = Table(
-            title=f"steps {rows[0]['step']} to {rows[-1]['step']}" if rows else "no steps",
-            title_justify="left",
-        )
-        table.add_column("metric")
-        for heading in ("first", "last", "best", "at step", "lowest", "highest"):
+        title = f"steps {rows[0]['step']} to {rows[-1]['step']}" if rows else "no steps"
+        table = Table("metric", title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        for heading in ("first", "last", "best", "at step"):
             table.add_column(heading, justify="right")
-        if unicode:
+        drawable = (self.console.encoding or "").lower().startswith("utf")
+        if drawable:
             table.add_column("course")
+        summaries = summarize(rows)
         for name in TABLE_METRICS:
             if name in summaries:
-                course = [sparkline([row.get(name) for row in rows])] if unicode else []
-                table.add_row(*_cells(name, summaries[name]), *course)
+                width = 24 if _is_wide(self.console) else 10
+                course = [sparkline([row.get(name) for row in rows], width)] if drawable else []
+                table.add_row(name, *_cells(summaries[name]), *course)
         self.console.print(table)
 
 
@@ -158,26 +158,30 @@ def sparkline(values: Iterable[float | int | None], width: int = 24) -> str:
 
 
 def _bar(console: Console) -> Progress:
+    name_column = Column(max_width=24, no_wrap=True, overflow="ellipsis")
+    name = TextColumn("{task.description}", markup=False, style="bold", table_column=name_column)
     return Progress(
         SpinnerColumn(),
-        TextColumn("{task.description}", markup=False, style="bold"),
-        BarColumn(bar_width=24),
-        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-        TextColumn("{task.fields[numbers]}", markup=False),
-        TimeElapsedColumn(),
+        *([name] if _is_wide(console) else []),
+        BarColumn(bar_width=None, table_column=Column(ratio=1, max_width=40)),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}", table_column=Column(no_wrap=True)),
+        TextColumn("{task.fields[numbers]}", markup=False, table_column=Column(no_wrap=True)),
+        *([TimeElapsedColumn()] if _is_wide(console) else []),
         console=console,
+        expand=True,
         refresh_per_second=4,
     )
 
 
-def _cells(name: str, summary: MetricSummary) -> list[str]:
-    metric = METRICS[name]
-    unit = "" if metric.unit in ("none", "fraction", "count") else f" ({metric.unit})"
+def _is_wide(console: Console) -> bool:
+    return console.width >= 110
+
+
+def _cells(summary: MetricSummary) -> list[str]:
     best = ["", ""] if summary.best is None else [_number(summary.best), str(summary.best_step)]
-    extremes = [_number(summary.lowest), _number(summary.highest)]
-    return [name + unit, _number(summary.first), _number(summary.last), *best, *extremes]
+    return [_number(summary.first), _number(summary.last), *best]
 
 
 def _number(value: object) -> str:
     number = json_number(value)
-    return "-" if number is None else f"{number:.4g}"
+    return "-" if number is None else f"{number:.3g}"
