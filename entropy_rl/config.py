@@ -1,0 +1,170 @@
+"""One run, whole: every setting that decides its numbers, composed of the settings of the parts."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import jax
+
+from entropy_rl.data.prompts import Prompt
+from entropy_rl.data.tasks import CountdownTask, Task
+from entropy_rl.data.tokenizers import Tokenizer
+from entropy_rl.models.config import Qwen2Config
+from entropy_rl.models.policy import Policy
+from entropy_rl.objectives import (
+    Aggregation,
+    GroupAdvantage,
+    KLCov,
+    PolicyObjective,
+    Regularizer,
+    TokenMean,
+)
+from entropy_rl.parallelism import MeshConfig
+from entropy_rl.sampler import Sampler, Sampling
+from entropy_rl.training.learner import Learner
+from entropy_rl.training.optimizer import AdamW
+from entropy_rl.training.warm_start import WarmStart
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyConfig:
+    """Where the policy comes from and in which precision it works."""
+
+    directory: Path | None = None
+    """Hugging Face folder of a pretrained policy; None starts from random parameters."""
+    architecture: Qwen2Config | None = None
+    """Sizes of a policy that starts from random parameters; a folder brings its own."""
+    param_dtype: str = "float32"
+    """Dtype in which parameters are kept and updated."""
+    compute_dtype: str = "float32"
+    """Dtype of activations and matrix products."""
+    rematerialize: bool = False
+    """Recompute each layer in the backward pass instead of keeping its activations."""
+
+    def __post_init__(self):
+        if (self.directory is None) == (self.architecture is None):
+            raise ValueError(
+                "a policy needs either policy.directory (pretrained) or policy.architecture (random start), "
+                f"got {self.directory} and {self.architecture}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchConfig:
+    """How many prompts, samples and updates make a step."""
+
+    prompts_per_step: int = 256
+    """Prompts of one rollout."""
+    samples_per_prompt: int = 8
+    """G, responses sampled to each prompt."""
+    prompts_per_update: int = 32
+    """Prompts of one optimiser mini-batch; the paper makes 256 / 32 = 8 updates from a rollout."""
+    num_microbatches: int = 1
+    """Parts of a mini-batch that go through the model one after another, to save memory."""
+
+    @property
+    def updates_per_step(self) -> int:
+        """Optimiser updates made from one rollout."""
+        return self.prompts_per_step // self.prompts_per_update
+
+    def __post_init__(self):
+        for whole, part in (
+            ("prompts_per_step", "prompts_per_update"),
+            ("prompts_per_update", "num_microbatches"),
+        ):
+            if getattr(self, part) < 1 or getattr(self, whole) % getattr(self, part):
+                raise ValueError(
+                    f"batch.{part} must be a divisor of batch.{whole}, got {getattr(self, part)} and "
+                    f"{getattr(self, whole)}"
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """How the policy is measured on the task's held-out prompts."""
+
+    every_steps: int = 0
+    """Evaluate after each so many steps; 0 only at the end of the run."""
+    num_samples: int = 8
+    """Samples of each prompt: average@k over all of them, pass@k for each power of two up to them."""
+    max_prompts: int | None = None
+    """Use only the first so many held-out prompts (None: all)."""
+    sampling: Sampling = Sampling()
+    """How responses are drawn; the paper's AIME and AMC figures use temperature 0.6."""
+
+    def sampler(self, training: Sampler) -> Sampler:
+        """The training sampler with these settings instead of its own."""
+        return replace(training, sampling=self.sampling, num_samples=self.num_samples)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """A run. Its file in configs/ returns one; the command line may override single fields."""
+
+    name: str
+    """Folder of the run under `runs_folder`."""
+    policy: PolicyConfig
+    task: Task = CountdownTask()
+    objective: PolicyObjective = KLCov()
+    optimizer: AdamW = AdamW()
+    batch: BatchConfig = BatchConfig()
+    sampling: Sampling = Sampling()
+    advantage: GroupAdvantage = GroupAdvantage()
+    aggregation: Aggregation = TokenMean()
+    regularizer: Regularizer = Regularizer()
+    mesh: MeshConfig = MeshConfig()
+    evaluation: Evaluation | None = Evaluation()
+    warm_start: WarmStart | None = None
+    """Supervised training on the task's demonstrations before the run; its result is cached."""
+    num_steps: int = 100
+    """Training steps: one rollout and all of its updates each."""
+    seed: int = 0
+    """Decides initial parameters, order of prompts and every sampled token."""
+    runs_folder: Path = Path("runs")
+    """Where the folders of runs lie."""
+    checkpoint_every_steps: int = 25
+    """Save a checkpoint after each so many steps, and after the last."""
+    keep_checkpoints: int = 2
+    """Older checkpoints are deleted."""
+    max_skipped_updates: int = 3
+    """Stop the run when so many updates in a row had a non-finite loss or gradient."""
+
+    def __post_init__(self):
+        if self.num_steps < 1 or self.checkpoint_every_steps < 1 or self.max_skipped_updates < 1:
+            raise ValueError(
+                "num_steps, checkpoint_every_steps and max_skipped_updates must be at least 1, got "
+                f"{self.num_steps}, {self.checkpoint_every_steps} and {self.max_skipped_updates}"
+            )
+
+    def key(self, stream: Literal["init", "sampler", "selection", "evaluation"], step: int = 0) -> jax.Array:
+        """Random key of one use at one step; together they are all the randomness of a run."""
+        number = ("init", "sampler", "selection", "evaluation").index(stream)
+        return jax.random.fold_in(jax.random.fold_in(jax.random.key(self.seed), number), step)
+
+    def sampler(self, policy: Policy, tokenizer: Tokenizer) -> Sampler:
+        """The sampler of the training rollouts."""
+        return Sampler(
+            policy=policy,
+            sampling=self.sampling,
+            stop_ids=tokenizer.stop_ids,
+            pad_id=tokenizer.pad_id,
+            num_samples=self.batch.samples_per_prompt,
+            max_new_tokens=self.task.max_response_tokens,
+        )
+
+    def heldout_prompts(self, tokenizer: Tokenizer) -> list[Prompt]:
+        """The prompts that evaluation asks."""
+        prompts = self.task.heldout_prompts(tokenizer)
+        return prompts if self.evaluation is None else prompts[: self.evaluation.max_prompts]
+
+    def learner(self, policy: Policy) -> Learner:
+        """The learner these settings describe."""
+        return Learner(
+            policy=policy,
+            objective=self.objective,
+            optimizer=self.optimizer,
+            aggregation=self.aggregation,
+            temperature=self.sampling.temperature,
+            regularizer=self.regularizer,
+            num_microbatches=self.batch.num_microbatches,
+        )

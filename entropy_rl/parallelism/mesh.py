@@ -1,0 +1,84 @@
+"""Mesh axes data, fsdp and tensor; a logical axis goes where the table says, and two may not collide."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+RULES: dict[str, str | tuple[str, ...] | None] = {
+    "batch": ("data", "fsdp"),  # prompts: every device samples and learns from its own
+    "layers": None,  # scanned over, never cut
+    "embed": "fsdp",  # parameters and optimiser state at rest; gathered a layer at a time
+    "heads": "tensor",
+    "kv_heads": "tensor",
+    "head_dim": None,
+    "mlp": "tensor",
+    "vocab": "tensor",  # embedding and output head
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeshConfig:
+    """Numbers of devices along each mesh axis; their product must be the number of devices used."""
+
+    data: int = 1
+    """Replicas of the parameters, each with its own share of the prompts."""
+    fsdp: int = 1
+    """Shards of parameters and optimiser state, each also with its own share of the prompts."""
+    tensor: int = 1
+    """Shards of heads, MLP and vocabulary."""
+
+    def __post_init__(self):
+        if min(self.data, self.fsdp, self.tensor) < 1:
+            raise ValueError(f"mesh axes must be at least 1, got {self}")
+
+    def build(self, devices: Sequence[jax.Device] | None = None) -> Mesh:
+        """The mesh over the first data * fsdp * tensor of `devices` (default: all of this process's)."""
+        devices = jax.devices() if devices is None else devices
+        shape = (self.data, self.fsdp, self.tensor)
+        if math.prod(shape) > len(devices):
+            raise ValueError(
+                f"a mesh of {self.data} x {self.fsdp} x {self.tensor} needs {math.prod(shape)} devices, found "
+                f"{len(devices)}; lower mesh.data, mesh.fsdp or mesh.tensor"
+            )
+        return jax.make_mesh(
+            shape,
+            ("data", "fsdp", "tensor"),
+            axis_types=(jax.sharding.AxisType.Auto,) * 3,
+            devices=devices[: math.prod(shape)],
+        )
+
+
+def spec_of(logical_axes: Sequence[str | None]) -> PartitionSpec:
+    """Partition of an array whose dimensions have these logical names. Raises ValueError on a collision."""
+    parts = [None if axis is None else RULES[axis] for axis in logical_axes]
+    used = [name for part in parts if part for name in ((part,) if isinstance(part, str) else part)]
+    if len(used) != len(set(used)):
+        raise ValueError(
+            f"two dimensions of {tuple(logical_axes)} fall on one mesh axis ({parts}); change the table RULES"
+        )
+    return PartitionSpec(*parts)
+
+
+def parameter_shardings(mesh: Mesh, logical_axes_tree, shape_tree):
+    """A NamedSharding for every parameter, from trees of logical axis names and of shapes."""
+
+    def sharding(axes, leaf):
+        spec = spec_of(axes)
+        for size, part, axis in zip(leaf.shape, spec, axes, strict=True):
+            count = 1 if part is None else mesh.shape[part]
+            if size % count:
+                raise ValueError(
+                    f"logical axis {axis} of size {size} cannot be cut into {count} equal shards (mesh axis "
+                    f"{part}); choose a mesh whose {part} axis divides it"
+                )
+        return NamedSharding(mesh, spec)
+
+    return jax.tree.map(sharding, logical_axes_tree, shape_tree, is_leaf=lambda x: isinstance(x, tuple))
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """Sharding of anything whose leading axis is prompts."""
+    return NamedSharding(mesh, spec_of(("batch",)))

@@ -1,0 +1,224 @@
+"""The programme: prompts -> rollouts -> rewards -> advantages -> updates -> metrics, until the steps are done."""
+
+import resource
+import warnings
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from entropy_rl.config import RunConfig
+from entropy_rl.data.pipeline import PromptPipeline
+from entropy_rl.data.tasks import Grader
+from entropy_rl.evaluation.evaluate import evaluate, response_texts
+from entropy_rl.objectives import KLCov
+from entropy_rl.observability.bar import Bar
+from entropy_rl.observability.clock import Clock
+from entropy_rl.observability.plots import draw_run
+from entropy_rl.observability.progress import ProgressReport
+from entropy_rl.observability.run_folder import RunFolder, validate_name
+from entropy_rl.observability.run_record import METRICS_FILE, read_history, read_rows
+from entropy_rl.parallelism import batch_sharding
+from entropy_rl.sampler import Sampler
+from entropy_rl.starting_policy import StartingPolicy, save_skeleton, starting_policy
+from entropy_rl.step_metrics import reward_metrics, time_metrics
+from entropy_rl.training.checkpoint import Checkpoints, Progress
+from entropy_rl.training.learner import Learner, TrainState
+from entropy_rl.training.step import learn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workbench:
+    """What a step works with, made once."""
+
+    config: RunConfig
+    start: StartingPolicy
+    sampler: Sampler
+    learner: Learner
+    prompts: PromptPipeline
+    ref_params: dict | None
+    """Parameters of the frozen reference, when a KL term needs it."""
+    placement: jax.sharding.NamedSharding
+    """Where arrays of prompts lie."""
+
+    @classmethod
+    def of(cls, config: RunConfig) -> "Workbench":
+        start = starting_policy(config)
+        return cls(
+            config=config,
+            start=start,
+            sampler=config.sampler(start.policy, start.tokenizer),
+            learner=config.learner(start.policy),
+            prompts=PromptPipeline(
+                config.task.train_prompts(start.tokenizer),
+                start.tokenizer,
+                prompts_per_step=config.batch.prompts_per_step,
+                max_prompt_tokens=config.task.max_prompt_tokens,
+                seed=config.seed,
+            ),
+            # A copy: the starting parameters themselves are given to the first update, which reuses their memory.
+            ref_params=jax.tree.map(jnp.copy, start.params) if config.regularizer.needs_reference else None,
+            placement=batch_sharding(config.mesh.build()),
+        )
+
+
+def train(config: RunConfig, *, resume: bool = False, overwrite: bool = False) -> dict:
+    """Runs `config` to its last step and returns what summary.json holds.
+
+    `resume` goes on from the newest checkpoint, bit for bit as if the run had never stopped (one that was killed
+    before its first checkpoint begins again); `overwrite` deletes an earlier run of the same name. Raises
+    ValueError for settings that cannot work, RuntimeError when updates stop being finite.
+    """
+    warn_about(config)
+    bench = Workbench.of(config)
+    with ExitStack() as stack:
+        folder, checkpoints = open_folder(config, resume=resume, overwrite=overwrite)
+        stack.enter_context(folder)
+        stack.enter_context(closing(checkpoints))
+        save_skeleton(bench.start, folder.path / "policy")
+        state, done = begin(bench, checkpoints)
+        grader = stack.enter_context(config.task.open_grader())
+        progress = ProgressReport(config.name, num_steps=config.num_steps, done_steps=done.step)
+        stack.enter_context(progress)
+        num_updates = done.num_updates
+        for step in range(done.step + 1, config.num_steps + 1):
+            state, metrics = take_step(bench, grader, state, step)
+            num_updates += config.batch.updates_per_step - metrics["optimizer/skipped_updates"]
+            metrics["optimizer/learning_rate"] = float(config.optimizer.schedule()(max(num_updates - 1, 0)))
+            if config.evaluation and due(config.evaluation.every_steps, step, config.num_steps):
+                metrics |= heldout_metrics(bench, state.params, grader)
+            folder.record(step, metrics)
+            progress.step(step, metrics)
+            if due(config.checkpoint_every_steps, step, config.num_steps):
+                checkpoints.save(state, progress_of(bench, folder, step, num_updates))
+            stop_if_not_finite(config, state, step, checkpoints)
+    summary = folder.finish({"peak_memory_bytes": peak_memory_bytes()})
+    draw_run(folder.path)
+    progress.table(read_rows(folder.path / METRICS_FILE))
+    progress.say(f"run folder: {folder.path}")
+    return summary
+
+
+def take_step(bench: Workbench, grader: Grader, state: TrainState, step: int) -> tuple[TrainState, dict]:
+    """One rollout and all of its updates; `state` is donated."""
+    config, clock = bench.config, Clock()
+    batch = next(bench.prompts)
+    with clock("rollout"):
+        prompts = (batch.prompt_ids_PS, batch.prompt_mask_PS, batch.prompt_id_P)
+        prompts = jax.device_put(prompts, bench.placement)
+        rollout = jax.block_until_ready(bench.sampler(state.params, *prompts, config.key("sampler", step)))
+    with clock("reward"):
+        grades = grader.grade(batch.prompts, response_texts(rollout, bench.start.tokenizer))
+    adv_PG = jax.device_put(config.advantage(jnp.asarray(grades.reward_PG)), bench.placement)
+    ref_logp_PGT = None
+    if bench.ref_params is not None:
+        with clock("ref_logp"):
+            ref_logp_PGT, _ = jax.block_until_ready(bench.learner.log_probs(bench.ref_params, rollout))
+    state, report = learn(
+        bench.learner,
+        state,
+        rollout,
+        adv_PG,
+        config.key("selection", step),
+        prompts_per_update=config.batch.prompts_per_update,
+        ref_logp_PGT=ref_logp_PGT,
+        clock=clock,
+    )
+    metrics = report.metrics | reward_metrics(grades, rollout, bench.start.tokenizer.stop_ids)
+    return state, metrics | time_metrics(clock, grades, rollout)
+
+
+def open_folder(config: RunConfig, *, resume: bool, overwrite: bool) -> tuple[RunFolder, Checkpoints]:
+    """The run's folder, rewound to the newest checkpoint when resuming, and its checkpoints."""
+    path = config.runs_folder / validate_name(config.name)
+    resume_step = None
+    if resume:
+        with closing(Checkpoints(path / "checkpoints", keep=config.keep_checkpoints)) as earlier:
+            resume_step = earlier.latest_step or 0
+    folder = RunFolder.create(
+        config.runs_folder, config.name, config, resume_step=resume_step, overwrite=overwrite
+    )
+    return folder, Checkpoints(folder.checkpoints, keep=config.keep_checkpoints)
+
+
+def begin(bench: Workbench, checkpoints: Checkpoints) -> tuple[TrainState, Progress]:
+    """The state to go on from: the newest checkpoint's, or a fresh one."""
+    state = bench.learner.init(bench.start.params)
+    if checkpoints.latest_step is None:
+        return state, Progress(
+            step=0, num_updates=0, seed=bench.config.seed, data_position={}, entropy_history=[]
+        )
+    state, done = checkpoints.restore(state)
+    if done.seed != bench.config.seed:
+        raise ValueError(
+            f"a resumed run must keep its seed {done.seed}, got {bench.config.seed}; leave seed as it was"
+        )
+    bench.prompts.set_state(done.data_position)
+    return state, done
+
+
+def progress_of(bench: Workbench, folder: RunFolder, step: int, num_updates: int) -> Progress:
+    """The part of a checkpoint that is not arrays."""
+    return Progress(
+        step=step,
+        num_updates=num_updates,
+        seed=bench.config.seed,
+        data_position=bench.prompts.get_state(),
+        entropy_history=read_history(folder.history_path),
+    )
+
+
+def heldout_metrics(bench: Workbench, params, grader: Grader) -> dict[str, float]:
+    """Accuracy on the task's held-out prompts, as metrics."""
+    prompts, settings = bench.config.heldout_prompts(bench.start.tokenizer), bench.config.evaluation
+    with Bar("evaluation", total=len(prompts)) as bar:
+        report = evaluate(
+            settings.sampler(bench.sampler),
+            params,
+            prompts,
+            bench.start.tokenizer,
+            grader,
+            bench.config.key("evaluation"),
+            max_prompt_tokens=bench.config.task.max_prompt_tokens,
+            prompts_per_batch=bench.config.batch.prompts_per_step,
+            on_batch=bar.update,
+        )
+    return {f"heldout/{name}": value for name, value in report.numbers().items()}
+
+
+def due(every_steps: int, step: int, num_steps: int) -> bool:
+    """Whether something done after each so many steps, and after the last, is done now; 0: only after the last."""
+    return step == num_steps or (every_steps > 0 and step % every_steps == 0)
+
+
+def warn_about(config: RunConfig) -> None:
+    """Points out settings that are allowed but do not do what they seem to."""
+    if isinstance(config.objective, KLCov) and config.batch.updates_per_step == 1:
+        warnings.warn(
+            "KL-Cov with one update per rollout does nothing: its penalty |logp - old_logp| has no gradient while "
+            "the policy is still the one that sampled; lower batch.prompts_per_update to make several updates",
+            stacklevel=3,
+        )
+
+
+def stop_if_not_finite(config: RunConfig, state: TrainState, step: int, checkpoints: Checkpoints) -> None:
+    """Raises RuntimeError when too many updates in a row were skipped."""
+    skipped = int(state.num_skipped_in_a_row)
+    if skipped >= config.max_skipped_updates:
+        last_good = checkpoints.latest_step
+        where = (
+            "there is no checkpoint yet"
+            if last_good is None
+            else f"the last checkpoint is of step {last_good}"
+        )
+        raise RuntimeError(
+            f"the last {skipped} updates up to step {step} had a non-finite loss or gradient and were skipped "
+            f"(max_skipped_updates={config.max_skipped_updates}); {where}: lower optimizer.learning_rate and "
+            "resume from it"
+        )
+
+
+def peak_memory_bytes() -> int:
+    """Largest resident memory of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

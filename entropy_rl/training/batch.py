@@ -1,0 +1,71 @@
+"""The arrays an update works on: a mini-batch of whole groups, and the same as flat per-token arrays."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int32
+
+from entropy_rl.objectives import Aggregation, PolicyObjective, Selection
+from entropy_rl.types import Rollout
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, kw_only=True)
+class Minibatch:
+    """Whole groups of a rollout with their advantages, and the log-probs that are known already."""
+
+    rollout: Rollout
+    adv_PG: Float[Array, "P G"]
+    old_logp_PGT: Float[Array, "P G T"] | None = None
+    """The learner's log-probs before the updates of this rollout. None in the first of these updates,
+    where they are the current ones: then the ratio is exactly 1 (a rounding difference would turn
+    KL-Cov's |log ratio| into a gradient of full size)."""
+    ref_logp_PGT: Float[Array, "P G T"] | None = None
+    """Log-probs of the frozen reference; needed only by a KL term."""
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, kw_only=True)
+class TokenBatch:
+    """A mini-batch, or one micro-batch of it, as flat per-token arrays for the objective."""
+
+    old_logp_BT: Float[Array, "B T"] | None
+    ref_logp_BT: Float[Array, "B T"] | None
+    adv_BT: Float[Array, "B T"]
+    mask_BT: Bool[Array, "B T"]
+    weight_BT: Float[Array, "B T"]
+    sequence_id_B: Int32[Array, " B"]
+
+    @classmethod
+    def of(cls, batch: Minibatch, aggregation: Aggregation) -> "TokenBatch":
+        rollout, shape = batch.rollout, batch.rollout.response_ids_PGT.shape
+
+        def flat(x_PGT):
+            return None if x_PGT is None else x_PGT.reshape(-1, shape[-1])
+
+        mask_BT = flat(rollout.response_mask_PGT)
+        sample_1G = jnp.arange(shape[1], dtype=jnp.int32)[None]
+        return cls(
+            old_logp_BT=flat(batch.old_logp_PGT),
+            ref_logp_BT=flat(batch.ref_logp_PGT),
+            adv_BT=flat(jnp.broadcast_to(batch.adv_PG[..., None], shape)),
+            mask_BT=mask_BT,
+            weight_BT=aggregation.weights(mask_BT),
+            sequence_id_B=(rollout.prompt_id_P[:, None] * shape[1] + sample_1G).reshape(-1),
+        )
+
+    def old_or(self, logp_BT):
+        """The old log-probs; before the first update they are the given current ones."""
+        return logp_BT if self.old_logp_BT is None else self.old_logp_BT
+
+    def select(self, objective: PolicyObjective, logp_BT, key) -> Selection:
+        """The objective's choice among exactly these tokens."""
+        return objective.select(
+            logp_BT=logp_BT,
+            old_logp_BT=self.old_or(logp_BT),
+            adv_BT=self.adv_BT,
+            mask_BT=self.mask_BT,
+            sequence_id_B=self.sequence_id_B,
+            key=key,
+        )

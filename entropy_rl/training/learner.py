@@ -1,0 +1,213 @@
+"""One optimiser update of the policy on one mini-batch: jitted, donated, exact under micro-batching.
+
+The loss of a mini-batch is linear in its token losses,
+
+    loss = sum_bt weight_bt * (token_loss_bt + kl_coef * KL_bt - entropy_coef * H_bt),
+
+with weights computed from the mask of the whole mini-batch. So the gradient is the plain sum of the
+gradients of its micro-batches, and the covariance tokens are chosen once, over the whole mini-batch.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int32
+
+from entropy_rl.models.policy import Policy
+from entropy_rl.objectives import (
+    Aggregation,
+    MicrobatchScope,
+    PolicyObjective,
+    Regularizer,
+    Selection,
+    TokenMean,
+)
+from entropy_rl.training.batch import Minibatch, TokenBatch
+from entropy_rl.training.optimizer import AdamW
+from entropy_rl.training.update_metrics import update_metrics
+from entropy_rl.types import Rollout
+from pallas_kernels.token_statistics import token_statistics
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, kw_only=True)
+class TrainState:
+    """Everything an update changes."""
+
+    params: dict
+    opt_state: optax.OptState
+    num_skipped_in_a_row: Int32[Array, ""]
+    """Updates skipped since the last good one because the loss or the gradient was not finite."""
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, kw_only=True)
+class UpdateReport:
+    """What an update saw, under the policy as it was before it."""
+
+    metrics: dict[str, Array]
+    """Scalars by the names of metrics.jsonl."""
+    logp_PGT: Float[Array, "P G T"]
+    entropy_PGT: Float[Array, "P G T"]
+    """Entropy of the whole vocabulary at each token, nats."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learner:
+    """What an update computes. Static under jit; the arrays come as arguments."""
+
+    policy: Policy
+    objective: PolicyObjective
+    optimizer: AdamW
+    aggregation: Aggregation = TokenMean()
+    regularizer: Regularizer = Regularizer()
+    temperature: float = 1.0
+    """Temperature the rollouts were sampled at."""
+    num_microbatches: int = 1
+    """Parts into which a mini-batch is cut to save memory; with MinibatchScope no result depends on it."""
+
+    def init(self, params) -> TrainState:
+        """A fresh state around `params`."""
+        opt_state = jax.jit(self.optimizer.transformation().init)(params)
+        return TrainState(params=params, opt_state=opt_state, num_skipped_in_a_row=jnp.int32(0))
+
+    def update(self, state: TrainState, batch: Minibatch, key: jax.Array) -> tuple[TrainState, UpdateReport]:
+        """One optimiser update; `state` is donated.
+
+        An update whose loss or gradient is not finite leaves parameters and optimiser state as they were.
+        """
+        return _update(self, state, batch, key)
+
+    def log_probs(self, params, rollout: Rollout) -> tuple[Float[Array, "P G T"], Float[Array, "P G T"]]:
+        """Log-probs and entropies (nats) of a rollout under `params`, computed as `update` computes them."""
+        return _log_probs(self, params, rollout)
+
+
+@partial(jax.jit, static_argnums=0)
+def _log_probs(learner: Learner, params, rollout: Rollout):
+    shape = rollout.response_ids_PGT.shape
+    parts = _split(rollout, learner.num_microbatches)
+    logp, entropy = jax.lax.map(lambda part: _statistics(learner, params, part), parts)
+    return logp.reshape(shape), entropy.reshape(shape)
+
+
+@partial(jax.jit, static_argnums=0, donate_argnums=1)
+def _update(learner: Learner, state: TrainState, batch: Minibatch, key):
+    tokens = TokenBatch.of(batch, learner.aggregation)
+    selection = _choose_ahead(learner, state.params, batch.rollout, tokens, key)
+    loss, grads, statistics = _gradient(learner, state.params, batch.rollout, tokens, selection, key)
+    logp_BT, entropy_BT = statistics
+    if selection is None:
+        selection = _choose_by_part(learner, tokens, logp_BT, key)
+    grad_norm = optax.tree.norm(grads)
+    finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
+    updates, opt_state = learner.optimizer.transformation().update(grads, state.opt_state, state.params)
+    params, opt_state = jax.tree.map(
+        lambda new, old: jnp.where(finite, new, old),
+        (optax.apply_updates(state.params, updates), opt_state),
+        (state.params, state.opt_state),
+    )
+    skipped = jnp.where(finite, 0, state.num_skipped_in_a_row + 1)
+    metrics = {
+        "optimizer/loss": loss,
+        "optimizer/grad_norm": grad_norm,
+        "optimizer/skipped_updates": jnp.where(finite, 0, 1),
+        **update_metrics(learner.objective, tokens, selection, logp_BT),
+    }
+    shape = batch.rollout.response_ids_PGT.shape
+    report = UpdateReport(
+        metrics=metrics, logp_PGT=logp_BT.reshape(shape), entropy_PGT=entropy_BT.reshape(shape)
+    )
+    return TrainState(params=params, opt_state=opt_state, num_skipped_in_a_row=skipped), report
+
+
+def _choose_ahead(learner: Learner, params, rollout, tokens: TokenBatch, key) -> Selection | None:
+    """The selection of the whole mini-batch where it must be known before the first micro-batch's gradient.
+
+    None where it need not be: with one micro-batch, with verl's scope, or when the objective selects nothing.
+    """
+    objective = learner.objective
+    if learner.num_microbatches == 1 or not objective.needs_selection or _chooses_by_part(objective):
+        return None
+    logp_PGT, _ = _log_probs(learner, params, rollout)
+    return tokens.select(objective, logp_PGT.reshape(tokens.mask_BT.shape), key)
+
+
+def _chooses_by_part(objective: PolicyObjective) -> bool:
+    return objective.needs_selection and isinstance(objective.scope, MicrobatchScope)
+
+
+def _choose_by_part(learner: Learner, tokens: TokenBatch, logp_BT, key) -> Selection:
+    """The selections the loss made of each micro-batch on its own, as one, for the metrics."""
+    if not _chooses_by_part(learner.objective):
+        return tokens.select(learner.objective, logp_BT, key)
+    parts = _split((tokens, logp_BT), learner.num_microbatches)
+    selections = jax.lax.map(lambda part: part[0].select(learner.objective, part[1], key), parts)
+    return jax.tree.map(lambda x: x.sum() if x.ndim == 1 else x.reshape(logp_BT.shape), selections)
+
+
+def _gradient(learner: Learner, params, rollout, tokens: TokenBatch, selection: Selection | None, key):
+    """(loss, gradient, (logp_BT, entropy_BT)) of a mini-batch, its micro-batches added up in f32."""
+    selected_BT = None if selection is None else selection.selected_BT
+    loss_and_gradient = jax.value_and_grad(_loss, has_aux=True)
+    if learner.num_microbatches == 1:
+        (loss, statistics), grads = loss_and_gradient(params, learner, rollout, tokens, selected_BT, key)
+        return loss, grads, statistics
+
+    def add(total, part):
+        (loss, statistics), grads = loss_and_gradient(params, learner, *part, key)
+        return jax.tree.map(jnp.add, total, (loss, optax.tree.cast(grads, jnp.float32))), statistics
+
+    zero = (jnp.float32(0), optax.tree.cast(optax.tree.zeros_like(params), jnp.float32))
+    parts = _split((rollout, tokens, selected_BT), learner.num_microbatches)
+    (loss, grads), statistics = jax.lax.scan(add, zero, parts)
+    return loss, grads, jax.tree.map(lambda x: x.reshape(tokens.mask_BT.shape), statistics)
+
+
+def _loss(params, learner: Learner, rollout, tokens: TokenBatch, selected_BT, key):
+    """Share of one micro-batch in the loss. `selected_BT=None`: choose among this micro-batch alone."""
+    logp_BT, entropy_BT = _statistics(learner, params, rollout, flat=True)
+    current_BT = jax.lax.stop_gradient(logp_BT)
+    if selected_BT is None:
+        selected_BT = tokens.select(learner.objective, current_BT, key).selected_BT
+    loss_BT = learner.objective.token_loss(
+        logp_BT=logp_BT,
+        old_logp_BT=tokens.old_or(current_BT),
+        adv_BT=tokens.adv_BT,
+        mask_BT=tokens.mask_BT,
+        selected_BT=selected_BT,
+    ) + learner.regularizer.token_penalty(
+        logp_BT=logp_BT, mask_BT=tokens.mask_BT, entropy_BT=entropy_BT, ref_logp_BT=tokens.ref_logp_BT
+    )
+    return jnp.sum(tokens.weight_BT * loss_BT), (current_BT, jax.lax.stop_gradient(entropy_BT))
+
+
+def _statistics(learner: Learner, params, rollout: Rollout, *, flat: bool = False):
+    """Log-probs and entropies of the responses: [P, G, T], or flat [B, T]."""
+    shape = rollout.response_ids_PGT.shape
+    ids_BT = rollout.response_ids_PGT.reshape(-1, shape[-1])
+    hidden_BTD = learner.policy.response_hidden(params, rollout.prompt_ids_PS, rollout.prompt_mask_PS, ids_BT)
+    statistics = token_statistics(
+        hidden_BTD.reshape(-1, hidden_BTD.shape[-1]),
+        learner.policy.head(params).astype(hidden_BTD.dtype),
+        ids_BT.reshape(-1),
+        temperature=learner.temperature,
+    )
+    return jax.tree.map(lambda x: x.reshape(ids_BT.shape if flat else shape), statistics)
+
+
+def _split(tree, num_parts: int):
+    """Leading axis [n, ...] -> [num_parts, n / num_parts, ...] in every leaf; prompts and sequences alike."""
+
+    def cut(x):
+        if x.shape[0] % num_parts:
+            raise ValueError(
+                f"a mini-batch of {x.shape[0]} prompts cannot be cut into {num_parts} equal micro-batches; "
+                "set num_microbatches to a divisor"
+            )
+        return x.reshape(num_parts, x.shape[0] // num_parts, *x.shape[1:])
+
+    return jax.tree.map(cut, tree)

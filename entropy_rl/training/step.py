@@ -1,0 +1,71 @@
+"""All updates of one rollout: which mini-batches, which old log-probs, and what the step reports."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from entropy_rl.observability.clock import Clock
+from entropy_rl.training.batch import Minibatch
+from entropy_rl.training.learner import Learner, TrainState
+from entropy_rl.training.update_metrics import over_updates, rollout_metrics
+from entropy_rl.types import Rollout
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepReport:
+    """Numbers of one step."""
+
+    metrics: dict[str, float]
+    old_logp_PGT: Float[Array, "P G T"]
+    entropy_PGT: Float[Array, "P G T"]
+
+
+def learn(
+    learner: Learner,
+    state: TrainState,
+    rollout: Rollout,
+    adv_PG: Float[Array, "P G"],
+    key: jax.Array,
+    *,
+    prompts_per_update: int,
+    ref_logp_PGT: Float[Array, "P G T"] | None = None,
+    clock: Clock | None = None,
+) -> tuple[TrainState, StepReport]:
+    """Updates on consecutive mini-batches of whole groups; `state` is donated.
+
+    In the first update old log-probs are the current ones; only the mini-batches after it need a pass for
+    theirs, made before anything changes. With one update a rollout there is no such pass at all.
+    """
+    clock = clock or Clock()
+    starts = range(0, adv_PG.shape[0], prompts_per_update)
+
+    def part(tree, start):
+        return jax.tree.map(lambda x: x[start : start + prompts_per_update], tree)
+
+    with clock("old_logp"):
+        known = [learner.log_probs(state.params, part(rollout, start)) for start in starts[1:]]
+        jax.block_until_ready(known)
+    reports = []
+    with clock("update"):
+        for number, start in enumerate(starts):
+            batch = Minibatch(
+                rollout=part(rollout, start),
+                adv_PG=part(adv_PG, start),
+                old_logp_PGT=known[number - 1][0] if number else None,
+                ref_logp_PGT=part(ref_logp_PGT, start),
+            )
+            state, report = learner.update(state, batch, jax.random.fold_in(key, number))
+            reports.append(report)
+        jax.block_until_ready(state)
+    before = [(reports[0].logp_PGT, reports[0].entropy_PGT), *known]
+    old_logp_PGT, entropy_PGT = (jnp.concatenate(parts) for parts in zip(*before, strict=True))
+    of_rollout = rollout_metrics(rollout, old_logp_PGT, entropy_PGT)
+    of_rollout, *of_updates = jax.device_get([of_rollout, *(report.metrics for report in reports)])
+    metrics = _scalars(of_rollout) | over_updates([_scalars(metrics) for metrics in of_updates])
+    return state, StepReport(metrics=metrics, old_logp_PGT=old_logp_PGT, entropy_PGT=entropy_PGT)
+
+
+def _scalars(metrics: dict) -> dict[str, float]:
+    return {name: value.item() for name, value in metrics.items()}

@@ -1,0 +1,75 @@
+"""What a step reports of its tokens: computed over whole mini-batches and rollouts, never by micro-batch."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from entropy_rl.objectives import (
+    PolicyObjective,
+    Selection,
+    clip_fractions,
+    entropy_metrics,
+    masked_mean,
+    ratio_metrics,
+    selection_metrics,
+)
+from entropy_rl.training.batch import TokenBatch
+from entropy_rl.types import Rollout
+
+
+def update_metrics(
+    objective: PolicyObjective, tokens: TokenBatch, selection: Selection, logp_BT: Float[Array, "B T"]
+) -> dict[str, Array]:
+    """Metrics of one mini-batch; `logp_BT` is of the policy before this update."""
+    old_logp_BT = tokens.old_or(logp_BT)
+    causes = objective.clip_causes(
+        logp_BT=logp_BT,
+        old_logp_BT=old_logp_BT,
+        adv_BT=tokens.adv_BT,
+        mask_BT=tokens.mask_BT,
+        selected_BT=selection.selected_BT,
+    )
+    return {
+        **ratio_metrics(logp_BT, old_logp_BT, tokens.mask_BT),
+        **clip_fractions(causes, tokens.mask_BT),
+        **selection_metrics(selection, tokens.adv_BT, tokens.mask_BT),
+    }
+
+
+@jax.jit
+def rollout_metrics(
+    rollout: Rollout, logp_PGT: Float[Array, "P G T"], entropy_PGT: Float[Array, "P G T"]
+) -> dict[str, Array]:
+    """Entropy, lengths and sampler-learner gap; log-probs are the learner's before the updates."""
+    num_tokens = rollout.response_mask_PGT.shape[-1]
+    mask_BT = rollout.response_mask_PGT.reshape(-1, num_tokens)
+    gap_BT = jnp.abs(rollout.logp_PGT - logp_PGT).reshape(mask_BT.shape)
+    length_B = mask_BT.sum(axis=1, dtype=jnp.int32)
+    return {
+        **entropy_metrics(entropy_PGT.reshape(mask_BT.shape), mask_BT),
+        "length/mean": length_B.mean(),
+        "length/max": length_B.max(),
+        "length/min": length_B.min(),
+        "mismatch/logp_gap_max": jnp.max(gap_BT, where=mask_BT, initial=0.0),
+        "mismatch/logp_gap_mean": masked_mean(gap_BT, mask_BT),
+    }
+
+
+SUMMED = ("selection/candidates", "selection/quota", "selection/selected", "optimizer/skipped_updates")
+"""Prefixes of names that add up over the updates of a step."""
+EXTREMES = {"policy/ratio_max": max, "covariance/max": max, "covariance/min": min}
+
+
+def over_updates(reports: list[dict[str, float]]) -> dict[str, float]:
+    """The metrics of a step from those of its updates: counts add up, extremes stay, the rest is averaged."""
+
+    def merge(name, values):
+        if name in EXTREMES:
+            return EXTREMES[name](values)
+        return (
+            sum(values)
+            if name.startswith(SUMMED) and not name.endswith("_fraction")
+            else sum(values) / len(values)
+        )
+
+    return {name: merge(name, [report[name] for report in reports]) for name in reports[0]}
