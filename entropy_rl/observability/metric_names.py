@@ -42,6 +42,7 @@ METRICS: dict[str, Metric] = {
     "policy/approx_kl_k3": _metric(
         "nats", "the same divergence by the estimator k3, which is never negative"
     ),
+    "policy/absolute_log_ratio": _metric("nats", "mean over tokens of the absolute value of logp - old_logp"),
     "policy/ratio_max": _metric("none", "largest probability ratio of a token, current over old policy"),
     "policy/clip_fraction_clip_high": _metric("fraction", "tokens whose ratio was clipped from above"),
     "policy/clip_fraction_clip_low": _metric("fraction", "tokens whose ratio was clipped from below"),
@@ -52,6 +53,14 @@ METRICS: dict[str, Metric] = {
     "reward/pass_rate": _metric(
         "fraction", "responses judged right, before any filtering of groups", "higher"
     ),
+    "reward/valid_fraction": _metric(
+        "fraction", "responses that are well-formed answers, right or wrong (countdown)", "higher"
+    ),
+    "reward/distinct_right_answers": _metric(
+        "count", "different right answers a prompt, mean over prompts (countdown)", "higher"
+    ),
+    "reward/timeouts": _metric("count", "responses whose judging was cut off at its time limit", "lower"),
+    "reward/judge_errors": _metric("count", "responses at which the judge itself failed", "lower"),
     "reward/groups_all_right": _metric(
         "fraction", "groups whose responses are all right: no gradient from them"
     ),
@@ -76,6 +85,7 @@ METRICS: dict[str, Metric] = {
     "selection/candidates": _metric("count", "tokens that qualified for the covariance treatment"),
     "selection/selected": _metric("count", "tokens that got it"),
     "selection/quota": _metric("count", "tokens that may get it: floor(fraction * tokens)"),
+    "selection/selected_fraction": _metric("fraction", "tokens that got it, of all tokens"),
     "selection/selected_positive_advantage": _metric("count", "selected tokens of positive advantage"),
     "selection/selected_negative_advantage": _metric("count", "selected tokens of negative advantage"),
     "optimizer/loss": _metric("none", "loss that was minimised, mean over the updates of the step"),
@@ -97,6 +107,7 @@ METRICS: dict[str, Metric] = {
     "seconds/old_logp": _metric(
         "seconds", "time for the learner's log-probabilities before the updates", "lower"
     ),
+    "seconds/ref_logp": _metric("seconds", "time for the frozen reference's log-probabilities", "lower"),
     "seconds/update": _metric("seconds", "time for all updates of the step", "lower"),
     "seconds/step": _metric("seconds", "time of the whole step", "lower"),
     "throughput/rollout_tokens_per_second": _metric(
@@ -104,6 +115,9 @@ METRICS: dict[str, Metric] = {
     ),
     "throughput/update_tokens_per_second": _metric(
         "tokens/second", "response tokens learned from a second", "higher"
+    ),
+    "throughput/judged_responses_per_second": _metric(
+        "responses/second", "responses judged a second", "higher"
     ),
 }
 
