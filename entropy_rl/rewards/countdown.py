@@ -56,14 +56,14 @@ def verify(expression: str, numbers: tuple[int, ...], target: int) -> Verdict:
 
 
 def parse(expression: str) -> Node:
-    """Reads an expression into a tree; spaces are ignored.
+    """Reads an expression into a tree; spaces may stand around numbers, operators and parentheses.
 
     Raises ExpressionError for anything outside the language, including a literal with a leading zero, so
     that a number has one spelling.
     """
     if len(expression) > MAX_LENGTH:
         raise ExpressionError(f"longer than {MAX_LENGTH} characters")
-    return _Parser(expression.replace(" ", "")).read_all()
+    return _Parser(expression.strip(" ")).read_all()
 
 
 class _Parser:
@@ -104,22 +104,26 @@ class _Parser:
         return node
 
     def read_literal(self) -> int:
-        start = self.position
-        while self.peek() in _DIGITS:
-            self.take()
-        digits = self.text[start : self.position]
+        end = self.position
+        while self.text[end : end + 1] in _DIGITS:
+            end += 1
+        digits = self.text[self.position : end]
         if not digits:
             raise self.error("expected a number or (")
         if digits[0] == "0" and len(digits) > 1:
             raise self.error("a number must not begin with 0")
-        return int(digits)
+        return int(self.take(len(digits)))
 
     def peek(self) -> str:
         return self.text[self.position : self.position + 1]
 
-    def take(self) -> str:
-        self.position += 1
-        return self.text[self.position - 1]
+    def take(self, num_characters: int = 1) -> str:
+        """Passes over a token and the spaces behind it."""
+        token = self.text[self.position : self.position + num_characters]
+        self.position += num_characters
+        while self.peek() == " ":
+            self.position += 1
+        return token
 
     def error(self, expected: str) -> ExpressionError:
         return ExpressionError(f"{expected}; got {self.peek() or 'the end'!r} at character {self.position}")

@@ -1,0 +1,38 @@
+"""Judges that misbehave on command, run inside the worker processes of the tests."""
+
+import os
+import sys
+import time
+
+
+def obey(response: str, answer: str) -> float:
+    """Does what the response says; anything else scores 0.5."""
+    if response == "hang":
+        time.sleep(3600)
+    elif response == "hold the interpreter":
+        return 9**9**9
+    elif response == "die":
+        os._exit(3)
+    elif response == "raise":
+        raise RuntimeError(answer)
+    elif response == "eat memory":
+        return float(len(bytearray(2**40)))
+    elif response == "not a number":
+        return float("nan")
+    elif response == "print":
+        print("noise on standard output", flush=True)
+    elif response == "process":
+        return float(os.getpid())
+    return 0.5
+
+
+def heavy_modules_loaded(response: str, answer: str) -> float:
+    """1 when a module that a worker must not pay for is loaded beside the mathematics judge."""
+    import entropy_rl.rewards.countdown
+    import entropy_rl.rewards.math_answer  # noqa: F401
+
+    return float(any(name in sys.modules for name in ("jax", "transformers", "torch", "flax", "grain")))
+
+
+def broken(response: str, answer: str) -> float:
+    raise ImportError("a missing library")
