@@ -118,7 +118,7 @@ class DapoMath(Schema):
 
 
 def ask_for_box(problem: str) -> str:
-    r"""The problem with an instruction to answer in \boxed{}, in place of DAPO's; unless it asks for a box."""
+    r"""The problem with an instruction to answer in \boxed{}, instead of DAPO's, unless it has one."""
     problem = problem.replace(_DAPO_PREAMBLE, "").replace(_DAPO_REMINDER, "").strip()
     return problem if r"\boxed" in problem else f"{problem}\n\n{BOXED_INSTRUCTION}"
 

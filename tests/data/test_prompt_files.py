@@ -1,0 +1,234 @@
+"""Prompt files: every schema on a hand-made sample, every kind of malformed row, and the real files."""
+
+import json
+import logging
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from entropy_rl.data.prompt_files import (
+    BOXED_INSTRUCTION,
+    GSM8K,
+    DapoMath,
+    Math,
+    Plain,
+    PromptFile,
+    ask_for_box,
+    read_prompts,
+)
+from entropy_rl.data.tokenizers import ChatMessage
+
+DAPO_PROMPT = (
+    "Solve the following math problem step by step. The last line of your response should be of the form "
+    "Answer: $Answer (without quotes) where $Answer is the answer to the problem.\n\nWhat is 1+1?\n\n"
+    'Remember to put your answer on its own line after "Answer:".'
+)
+GOOD_LINE = b'{"prompt": "p", "answer": "a"}'
+
+
+def write_jsonl(path, *lines):
+    path.write_bytes(
+        b"\n".join(line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines)
+    )
+    return path
+
+
+def write_parquet(path, rows):
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    return path
+
+
+def dapo_row(prompt=DAPO_PROMPT, truth="2"):
+    return {
+        "data_source": "math_dapo",
+        "prompt": [{"content": prompt, "role": "user"}],
+        "ability": "MATH",
+        "reward_model": {"ground_truth": truth, "style": "rule-lighteval/MATH_v2"},
+        "extra_info": {"index": "9a9b6eb4"},
+    }
+
+
+def read(path, schema, **options):
+    return read_prompts(PromptFile(path=path, schema=schema), **options)
+
+
+def test_gsm8k_rows_ask_for_a_box_and_keep_the_number(tmp_path):
+    row = {"question": "Two and two?", "answer": "2+2=<<2+2=4>>4\n#### 1,004"}
+    (prompt,) = read(write_jsonl(tmp_path / "x.jsonl", row), GSM8K()).prompts
+    assert prompt.content == (ChatMessage("user", f"Two and two?\n\n{BOXED_INSTRUCTION}"),)
+    assert (prompt.answer, prompt.data_source) == ("1004", "gsm8k")
+    assert prompt.origin == f"{tmp_path / 'x.jsonl'}:1"
+
+
+def test_math_rows_take_the_last_box_of_the_solution(tmp_path):
+    row = {"problem": "Half?", "solution": r"\boxed{1} or rather \boxed{\frac{1}{2}}."}
+    (prompt,) = read(write_jsonl(tmp_path / "x.jsonl", row), Math()).prompts
+    assert prompt.answer == r"\frac{1}{2}" and prompt.text.endswith(BOXED_INSTRUCTION)
+
+
+def test_dapo_rows_of_parquet_ask_for_a_box_instead_of_an_answer_line(tmp_path):
+    (prompt,) = read(write_parquet(tmp_path / "x.parquet", [dapo_row()]), DapoMath()).prompts
+    assert prompt.content == (ChatMessage("user", f"What is 1+1?\n\n{BOXED_INSTRUCTION}"),)
+    assert (prompt.answer, prompt.data_source) == ("2", "math_dapo")
+
+
+def test_a_problem_that_asks_for_a_box_is_not_asked_twice():
+    problem = r"What is 1+1? Put it in \boxed{}."
+    assert ask_for_box(problem) == problem
+
+
+def test_plain_rows_are_taken_as_they_are(tmp_path):
+    turns = [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]
+    rows = [{"q": "p", "a": "1", "other": None}, {"q": turns, "a": 27.5}, {"q": "r", "a": 3}]
+    path = write_jsonl(tmp_path / "x.jsonl", *rows)
+    prompts = read(path, Plain(prompt_column="q", answer_column="a")).prompts
+    assert [prompt.text for prompt in prompts] == ["p", "s\nu", "r"]
+    assert [prompt.answer for prompt in prompts] == ["1", "27.5", "3"]
+    assert prompts[1].content == (ChatMessage("system", "s"), ChatMessage("user", "u"))
+
+
+def test_without_chat_the_content_is_plain_text(tmp_path):
+    path = write_jsonl(tmp_path / "x.jsonl", GOOD_LINE)
+    (prompt,) = read_prompts(PromptFile(path=path, schema=Plain(), chat=False)).prompts
+    assert prompt.content == "p"
+
+
+def test_duplicates_are_dropped_and_counted_and_ids_have_no_gaps(tmp_path):
+    rows = [dapo_row("a"), dapo_row("b"), dapo_row("a"), dapo_row("a"), dapo_row("c")]
+    report = read(write_parquet(tmp_path / "x.parquet", rows), DapoMath(), first_id=7)
+    assert report.num_duplicates == 2
+    assert [prompt.prompt_id for prompt in report.prompts] == [7, 8, 9]
+    assert [prompt.origin.rpartition(":")[2] for prompt in report.prompts] == ["1", "2", "5"]
+
+
+def test_texts_to_leave_out_count_as_duplicates(tmp_path):
+    path = write_jsonl(tmp_path / "x.jsonl", GOOD_LINE, {"prompt": "q", "answer": "a"})
+    report = read(path, Plain(), leave_out=["p"])
+    assert [prompt.text for prompt in report.prompts] == ["q"] and report.num_duplicates == 1
+
+
+@pytest.mark.parametrize(
+    "line, reason",
+    [
+        (b'{"prompt": "p", "answer": ', "must be JSON"),
+        (b"[" * 100_000, "must be JSON"),
+        (b'{"n": ' + b"9" * 10_000 + b"}", "must be JSON"),
+        (b'["prompt", "answer"]', "must be a JSON object; got list"),
+        (b'{"prompt": "p\xff", "answer": "a"}', "must be UTF-8; byte 13 is not"),
+        (b'{"answer": "a"}', '"prompt" must be there'),
+        (b'{"prompt": "p"}', '"answer" must be there'),
+        (b'{"prompt": 3, "answer": "a"}', '"prompt" must be a str; got int'),
+        (b'{"prompt": "p", "answer": null}', '"answer" must be a str; got null'),
+        (b'{"prompt": "p", "answer": true}', '"answer" must be a str; got bool'),
+        (b'{"prompt": " ", "answer": "a"}', '"prompt" must not be empty'),
+        (b'{"prompt": "p", "answer": ""}', '"answer" must not be empty'),
+        (b'{"prompt": "p\\u0000", "answer": "a"}', "must not contain NUL; it does at character 1"),
+        (b'{"prompt": "\x00p", "answer": "a"}', "must be JSON"),
+        (b'{"prompt": "p\\ud800", "answer": "a"}', "half a pair"),
+        (b'{"prompt": [], "answer": "a"}', "at least one {role, content}"),
+        (b'{"prompt": ["p"], "answer": "a"}', "at least one {role, content}"),
+        (b'{"prompt": [{"role": "user"}], "answer": "a"}', '"content" must be there'),
+    ],
+)
+def test_a_malformed_line_is_reported_with_file_and_line(tmp_path, caplog, line, reason):
+    path = write_jsonl(tmp_path / "x.jsonl", GOOD_LINE, b"", line, {"prompt": "q", "answer": "a"})
+    with caplog.at_level(logging.WARNING):
+        report = read(path, Plain())
+    assert [prompt.text for prompt in report.prompts] == ["p", "q"]
+    assert len(report.malformed) == 1
+    assert report.malformed[0].startswith(f"{path}:3: ") and reason in report.malformed[0]
+    assert report.malformed[0] in caplog.text and "3 rows, 1 malformed" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "schema, row, reason",
+    [
+        (GSM8K(), {"question": "q", "answer": "4"}, "must end with #### and a number"),
+        (Math(), {"problem": "p", "solution": "4"}, r"must hold a \boxed{} answer"),
+        (Math(), {"problem": "p", "solution": r"\boxed{}"}, r"must hold a \boxed{} answer"),
+        (
+            DapoMath(),
+            {"prompt": "p", "reward_model": {"ground_truth": "1"}},
+            '"prompt" must be a list; got str',
+        ),
+        (DapoMath(), {**dapo_row(), "reward_model": "1"}, '"reward_model" must be a dict; got str'),
+        (DapoMath(), {**dapo_row(), "reward_model": {}}, '"ground_truth" must be there'),
+    ],
+)
+def test_a_row_that_breaks_its_schema_says_how(tmp_path, schema, row, reason):
+    with pytest.raises(ValueError, match="at least one usable row") as refusal:
+        read(write_jsonl(tmp_path / "x.jsonl", row), schema)
+    assert reason in str(refusal.value) and f"{tmp_path / 'x.jsonl'}:1" in str(refusal.value)
+
+
+def test_many_malformed_rows_are_all_counted_and_the_first_shown(tmp_path):
+    path = write_jsonl(tmp_path / "x.jsonl", *[b"no"] * 50)
+    with pytest.raises(ValueError, match="50 rows, 50 malformed") as refusal:
+        read(path, Plain())
+    assert "x.jsonl:3:" in str(refusal.value) and "x.jsonl:4:" not in str(refusal.value)
+
+
+def test_malformed_rows_of_parquet_are_reported_by_row(tmp_path):
+    rows = [dapo_row("a"), {**dapo_row("b"), "reward_model": None}, dapo_row("c", truth="\0")]
+    report = read(write_parquet(tmp_path / "x.parquet", rows), DapoMath())
+    assert len(report.prompts) == 1
+    assert [line.partition(": ")[0].rpartition(":")[2] for line in report.malformed] == ["2", "3"]
+
+
+def test_parquet_text_that_is_not_utf8_is_reported_by_row(tmp_path):
+    prompts = pa.array([b"good", b"\xff\xfe", b"fine"], pa.binary()).view(pa.string())
+    pq.write_table(pa.table({"prompt": prompts, "answer": ["1", "2", "3"]}), tmp_path / "x.parquet")
+    report = read(tmp_path / "x.parquet", Plain())
+    assert [prompt.text for prompt in report.prompts] == ["good", "fine"]
+    assert report.malformed == [f"{tmp_path / 'x.parquet'}:2: text must be UTF-8; byte 0 is not"]
+
+
+def test_parquet_without_its_columns_names_those_it_has(tmp_path):
+    path = write_parquet(tmp_path / "x.parquet", [{"question": "q", "answer": "a"}])
+    with pytest.raises(
+        ValueError, match=r"must have the columns \['prompt', 'answer'\]; it has \['question'"
+    ):
+        read(path, Plain())
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1 and nothing else", b"\0" * 100])
+def test_a_file_that_is_not_parquet_is_refused(tmp_path, content):
+    (tmp_path / "x.parquet").write_bytes(content)
+    with pytest.raises(ValueError, match="must be a Parquet file"):
+        read(tmp_path / "x.parquet", Plain())
+
+
+def test_an_empty_file_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="at least one usable row.*got 0 rows"):
+        read(write_jsonl(tmp_path / "x.jsonl"), Plain())
+
+
+def test_absent_files_and_foreign_formats_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="must exist"):
+        read(tmp_path / "absent.jsonl", Plain())
+    with pytest.raises(ValueError, match=r"must end in .jsonl or .parquet"):
+        read(tmp_path / "x.csv", Plain())
+
+
+def test_a_byte_order_mark_is_not_part_of_the_first_row(tmp_path):
+    path = write_jsonl(tmp_path / "x.jsonl", b"\xef\xbb\xbf" + GOOD_LINE)
+    assert read(path, Plain()).prompts[0].text == "p"
+
+
+@pytest.mark.parametrize(
+    "name, schema, num_prompts, num_duplicates, num_malformed",
+    [
+        # DAPO: 17,917 rows; 17,255 differ after stripping white space around the text.
+        ("dapo/dapo-math-17k.parquet", DapoMath(), 17255, 662, 0),
+        ("gsm8k/test.jsonl", GSM8K(), 1319, 0, 0),
+        # MATH: three solutions box without braces, one boxes nothing.
+        ("math/train_7500.jsonl", Math(), 7496, 0, 4),
+        ("math500/test.jsonl", Math(), 500, 0, 0),
+    ],
+)
+def test_real_files_are_read_whole(shared_folder, name, schema, num_prompts, num_duplicates, num_malformed):
+    report = read(shared_folder / "data" / name, schema)
+    assert len(report.prompts) == num_prompts
+    assert (report.num_duplicates, len(report.malformed)) == (num_duplicates, num_malformed)
+    assert all(prompt.answer and r"\boxed" in prompt.text for prompt in report.prompts)
