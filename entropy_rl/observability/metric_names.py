@@ -5,6 +5,7 @@ progress table takes from it which value of a metric was its best one. "Tokens" 
 "policy" is the policy as it was when the step began, unless said otherwise.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -119,12 +120,31 @@ METRICS: dict[str, Metric] = {
     "throughput/judged_responses_per_second": _metric(
         "responses/second", "responses judged a second", "higher"
     ),
+    "heldout/num_prompts": _metric("count", "held-out prompts that were asked"),
+    "heldout/num_samples": _metric("count", "responses sampled to each of them"),
+    "heldout/accuracy": _metric("fraction", "held-out responses judged right", "higher"),
+    "heldout/average@k": _metric(
+        "fraction", "the same, under its name in papers; k samples a prompt", "higher"
+    ),
+    "heldout/pass@k": _metric(
+        "fraction",
+        "held-out prompts of which at least one of k samples is right, unbiased estimate",
+        "higher",
+    ),
+    "heldout/mean_length_tokens": _metric("tokens", "mean length of held-out responses"),
+    "heldout/truncated_fraction": _metric("fraction", "held-out responses cut at the limit", "lower"),
 }
+"""By name; where a name ends in @k, k stands for any number."""
+
+
+def metric_of(name: str) -> Metric | None:
+    """What the legend says of a name, such as "reward/mean" or "heldout/pass@8"; None when nothing."""
+    return METRICS.get(re.sub(r"@\d+$", "@k", name))
 
 
 def unknown_names(names: Iterable[str]) -> tuple[str, ...]:
     """The names that the legend does not explain, in their order."""
-    return tuple(name for name in names if name not in METRICS)
+    return tuple(name for name in names if metric_of(name) is None)
 
 
 def legend_markdown() -> str:

@@ -33,7 +33,10 @@ TABLE_METRICS = (
     "mismatch/logp_gap_max",
     "seconds/step",
 )
-"""The rows of the final table, as far as the run has them."""
+"""The rows of the final table, as far as the run has them; then follow those of `HELDOUT`."""
+
+HELDOUT = ("heldout/accuracy", "heldout/pass@")
+"""Beginnings of names."""
 
 RAMP = "".join(chr(0x2581 + height) for height in range(8))
 
@@ -125,10 +128,10 @@ class ProgressReport:
         if drawable:
             table.add_column("course")
         summaries = summarize(rows)
-        for name in TABLE_METRICS:
+        width = 24 if _is_wide(self.console) else 10
+        for name in (*TABLE_METRICS, *(name for name in summaries if name.startswith(HELDOUT))):
             if name in summaries:
-                width = 24 if _is_wide(self.console) else 10
-                course = [sparkline([row.get(name) for row in rows], width)] if drawable else []
+                course = [sparkline([row[name] for row in rows if name in row], width)] if drawable else []
                 table.add_row(name, *_cells(summaries[name]), *course)
         self.console.print(table)
 

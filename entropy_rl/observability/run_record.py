@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from entropy_rl.observability.metric_names import METRICS
+from entropy_rl.observability.metric_names import metric_of
 
 METRICS_FILE = "metrics.jsonl"
 CONFIG_FILE = "config.json"
@@ -126,9 +126,11 @@ def summarize(rows: Iterable[Mapping]) -> dict[str, MetricSummary]:
 
 
 def _summary_of(name: str, points: list[tuple[int, float | int]]) -> MetricSummary:
-    better = METRICS[name].better if name in METRICS else "neither"
+    metric = metric_of(name)
     lowest, highest = (pick(points, key=lambda point: point[1]) for pick in (min, max))
-    best_step, best = {"higher": highest, "lower": lowest, "neither": (None, None)}[better]
+    best_step, best = {"higher": highest, "lower": lowest, "neither": (None, None)}[
+        metric.better if metric else "neither"
+    ]
     return MetricSummary(
         first=points[0][1],
         last=points[-1][1],

@@ -97,6 +97,13 @@ def test_the_table_tells_first_last_and_best():
     assert "steps 1 to 3" in output.getvalue() and "policy/entropy" not in output.getvalue()
 
 
+def test_the_table_shows_heldout_figures_which_only_some_steps_have():
+    progress, _, output = report(terminal=False, num_steps=3)
+    progress.table([{"step": 1}, {"step": 2, "heldout/pass@8": 0.25}, {"step": 3, "heldout/pass@8": 0.5}])
+    (row,) = [line for line in output.getvalue().splitlines() if "heldout/pass@8" in line]
+    assert row.split()[:6] == ["heldout/pass@8", "0.25", "0.5", "0.5", "3", RAMP[0] + RAMP[-1]]
+
+
 def test_bar_and_table_fit_a_terminal_of_80_columns():
     clock, output = Clock(), io.StringIO()
     console = Console(file=output, force_terminal=True, width=80, _environ={})
