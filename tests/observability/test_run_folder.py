@@ -270,6 +270,7 @@ def test_a_record_reads_a_live_run(tmp_path):
 
 ENDLESS_WRITER = """
 import itertools, sys
+sys.modules["torch"] = None  # tensorboardX would load it where it is installed, and take a second
 from entropy_rl.observability.run_folder import RunFolder
 root, resume_step = sys.argv[1], int(sys.argv[2])
 with RunFolder.create(root, "victim", {}, resume_step=resume_step or None) as run:
