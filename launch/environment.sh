@@ -1,6 +1,6 @@
 # Sourced by the scripts beside it: goes to the repository's root and makes sure that .venv there holds what
 # requirements.txt asks for. A copy of the requirements inside .venv tells whether they have changed since.
-# To use a certain interpreter: PYTHON=/path/to/python3.12 ./launch/local.sh
+# PYTHON=/path/to/python3.12 ./launch/local.sh chooses the interpreter when .venv is made.
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
