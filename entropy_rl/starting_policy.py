@@ -3,51 +3,40 @@
 import hashlib
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import jax
 
 from entropy_rl.config import RunConfig
 from entropy_rl.data.text_pairs import read_text_pairs
-from entropy_rl.data.tokenizers import Tokenizer
-from entropy_rl.models.hf import load_pretrained, save_pretrained
 from entropy_rl.models.parameters import logical_axes
 from entropy_rl.models.policy import Policy
 from entropy_rl.observability.bar import Bar
-from entropy_rl.observability.json_files import json_value, write_json
+from entropy_rl.observability.json_files import json_value
 from entropy_rl.parallelism import parameter_shardings
+from entropy_rl.stored_policy import StoredPolicy, read_policy, save_policy
 from entropy_rl.training.warm_start import Demonstrations, warm_start
 
 FORMAT_VERSION = 1
-"""Raised when kept policies of older code must not be taken for the same."""
+"""Raised when policies kept by older code must not be taken for what the code makes now."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class StartingPolicy:
-    """A policy with its parameters on their devices."""
-
-    policy: Policy
-    params: dict
-    tokenizer: Tokenizer
-
-
-def load_policy(config: RunConfig, directory: Path, tokenizer: Tokenizer | None = None) -> StartingPolicy:
-    """The policy of a Hugging Face folder, in the precision and on the mesh of `config`."""
-    tokenizer = tokenizer or config.task.load_tokenizer(directory)
-    architecture, params = load_pretrained(directory, config.policy.param_dtype)
-    policy = Policy(architecture, config.policy.compute_dtype, config.policy.rematerialize)
-    return StartingPolicy(policy=policy, params=_place(config, policy, params), tokenizer=tokenizer)
-
-
-def starting_policy(config: RunConfig) -> StartingPolicy:
-    """What the run starts from; a warm start is made when none of equal settings is kept."""
+def starting_policy(config: RunConfig) -> StoredPolicy:
+    """What the run starts from, on its mesh; a warm start is made when none of equal settings is kept."""
     if config.warm_start is None:
-        return _without_warm_start(config)
+        return _before_warm_start(config)
     kept = warm_start_folder(config)
     if not (kept / "config.json").is_file():
         make_warm_start(config, kept)
     return load_policy(config, kept)
+
+
+def load_policy(config: RunConfig, directory: Path) -> StoredPolicy:
+    """The policy of a folder, in the precision and on the mesh of `config`."""
+    stored = read_policy(directory, param_dtype=config.policy.param_dtype)
+    policy = Policy(stored.policy.config, config.policy.compute_dtype, config.policy.rematerialize)
+    return _placed(config, replace(stored, policy=policy))
 
 
 def warm_start_folder(config: RunConfig) -> Path:
@@ -59,17 +48,16 @@ def warm_start_folder(config: RunConfig) -> Path:
 
 def make_warm_start(config: RunConfig, output: Path) -> None:
     """Trains on demonstrations and writes a Hugging Face folder, whole or not at all."""
-    start, settings = _without_warm_start(config), config.warm_start
+    start, settings = _before_warm_start(config), config.warm_start
     if settings.demonstrations_file is None:
         pairs = config.task.demonstrations(settings.num_demonstrations, config.seed)
     else:
         pairs = read_text_pairs(settings.demonstrations_file)
-    demonstrations = Demonstrations.encode(pairs, start.tokenizer)
     with Bar("warm start", total=settings.num_steps) as bar:
         params = warm_start(
             start.policy,
             start.params,
-            demonstrations,
+            Demonstrations.encode(pairs, start.tokenizer),
             settings,
             seed=config.seed,
             on_step=lambda step, loss: bar.update(step, f"loss {loss:.3f}"),
@@ -80,22 +68,7 @@ def make_warm_start(config: RunConfig, output: Path) -> None:
     unfinished.replace(output)
 
 
-def save_policy(policy: Policy, params, tokenizer: Tokenizer, directory: Path, *, dtype: str) -> None:
-    """Writes a folder that `transformers` loads: weights, config.json and tokenizer."""
-    directory.mkdir(parents=True, exist_ok=True)
-    tokenizer.save(directory)
-    save_pretrained(directory, policy.config, params, dtype=dtype)
-
-
-def save_skeleton(start: StartingPolicy, directory: Path) -> None:
-    """Writes architecture and tokenizer without weights: with a checkpoint's, they are a whole policy."""
-    directory.mkdir(parents=True, exist_ok=True)
-    start.tokenizer.save(directory)
-    dtype = str(jax.tree.leaves(start.params)[0].dtype)
-    write_json(directory / "config.json", start.policy.config.to_hf(dtype))
-
-
-def _without_warm_start(config: RunConfig) -> StartingPolicy:
+def _before_warm_start(config: RunConfig) -> StoredPolicy:
     if config.policy.directory is not None:
         return load_policy(config, config.policy.directory)
     tokenizer = config.task.load_tokenizer(None)
@@ -106,9 +79,10 @@ def _without_warm_start(config: RunConfig) -> StartingPolicy:
             f"{policy.config.vocab_size}"
         )
     params = policy.init(config.key("init"), config.policy.param_dtype)
-    return StartingPolicy(policy=policy, params=_place(config, policy, params), tokenizer=tokenizer)
+    return _placed(config, StoredPolicy(policy=policy, params=params, tokenizer=tokenizer))
 
 
-def _place(config: RunConfig, policy: Policy, params):
-    shardings = parameter_shardings(config.mesh.build(), logical_axes(policy.config), params)
-    return jax.device_put(params, shardings)
+def _placed(config: RunConfig, stored: StoredPolicy) -> StoredPolicy:
+    axes = logical_axes(stored.policy.config)
+    shardings = parameter_shardings(config.mesh.build(), axes, stored.params)
+    return replace(stored, params=jax.device_put(stored.params, shardings))

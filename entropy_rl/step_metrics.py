@@ -23,7 +23,7 @@ def reward_metrics(grades: GradeBatch, rollout: Rollout, stop_ids: tuple[int, ..
 
 
 def time_metrics(clock: Clock, grades: GradeBatch, rollout: Rollout) -> dict[str, float]:
-    """Seconds of each phase and of the whole step, and tokens or responses a second where a phase has them."""
+    """Seconds of each phase and of the whole step; tokens, or responses, a second."""
     num_tokens = int(np.asarray(rollout.response_mask_PGT).sum())
     return {
         **{f"seconds/{phase}": seconds for phase, seconds in clock.seconds.items()},

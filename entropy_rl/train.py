@@ -1,9 +1,9 @@
-"""The programme: prompts -> rollouts -> rewards -> advantages -> updates -> metrics, until the steps are done."""
+"""The programme: prompts -> rollouts -> rewards -> advantages -> updates -> metrics, step after step."""
 
 import resource
 import warnings
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -11,9 +11,9 @@ import jax.numpy as jnp
 from entropy_rl.config import RunConfig
 from entropy_rl.data.pipeline import PromptPipeline
 from entropy_rl.data.tasks import Grader
-from entropy_rl.evaluation.evaluate import evaluate, response_texts
+from entropy_rl.evaluation.evaluate import response_texts
+from entropy_rl.heldout import heldout_numbers
 from entropy_rl.objectives import KLCov
-from entropy_rl.observability.bar import Bar
 from entropy_rl.observability.clock import Clock
 from entropy_rl.observability.plots import draw_run
 from entropy_rl.observability.progress import ProgressReport
@@ -21,8 +21,9 @@ from entropy_rl.observability.run_folder import RunFolder, validate_name
 from entropy_rl.observability.run_record import METRICS_FILE, read_history, read_rows
 from entropy_rl.parallelism import batch_sharding
 from entropy_rl.sampler import Sampler
-from entropy_rl.starting_policy import StartingPolicy, save_skeleton, starting_policy
+from entropy_rl.starting_policy import starting_policy
 from entropy_rl.step_metrics import reward_metrics, time_metrics
+from entropy_rl.stored_policy import StoredPolicy, save_skeleton
 from entropy_rl.training.checkpoint import Checkpoints, Progress
 from entropy_rl.training.learner import Learner, TrainState
 from entropy_rl.training.step import learn
@@ -33,7 +34,7 @@ class Workbench:
     """What a step works with, made once."""
 
     config: RunConfig
-    start: StartingPolicy
+    start: StoredPolicy
     sampler: Sampler
     learner: Learner
     prompts: PromptPipeline
@@ -57,7 +58,7 @@ class Workbench:
                 max_prompt_tokens=config.task.max_prompt_tokens,
                 seed=config.seed,
             ),
-            # A copy: the starting parameters themselves are given to the first update, which reuses their memory.
+            # A copy: the first update takes over the memory of the starting parameters.
             ref_params=jax.tree.map(jnp.copy, start.params) if config.regularizer.needs_reference else None,
             placement=batch_sharding(config.mesh.build()),
         )
@@ -66,9 +67,9 @@ class Workbench:
 def train(config: RunConfig, *, resume: bool = False, overwrite: bool = False) -> dict:
     """Runs `config` to its last step and returns what summary.json holds.
 
-    `resume` goes on from the newest checkpoint, bit for bit as if the run had never stopped (one that was killed
-    before its first checkpoint begins again); `overwrite` deletes an earlier run of the same name. Raises
-    ValueError for settings that cannot work, RuntimeError when updates stop being finite.
+    `resume` goes on from the newest checkpoint, bit for bit as if the run had never stopped (one that was
+    killed before its first checkpoint begins again); `overwrite` deletes an earlier run of the same name.
+    Raises ValueError for settings that cannot work, RuntimeError when updates stop being finite.
     """
     warn_about(config)
     bench = Workbench.of(config)
@@ -76,7 +77,7 @@ def train(config: RunConfig, *, resume: bool = False, overwrite: bool = False) -
         folder, checkpoints = open_folder(config, resume=resume, overwrite=overwrite)
         stack.enter_context(folder)
         stack.enter_context(closing(checkpoints))
-        save_skeleton(bench.start, folder.path / "policy")
+        save_skeleton(bench.start, folder.path)
         state, done = begin(bench, checkpoints)
         grader = stack.enter_context(config.task.open_grader())
         progress = ProgressReport(config.name, num_steps=config.num_steps, done_steps=done.step)
@@ -87,7 +88,8 @@ def train(config: RunConfig, *, resume: bool = False, overwrite: bool = False) -
             num_updates += config.batch.updates_per_step - metrics["optimizer/skipped_updates"]
             metrics["optimizer/learning_rate"] = float(config.optimizer.schedule()(max(num_updates - 1, 0)))
             if config.evaluation and due(config.evaluation.every_steps, step, config.num_steps):
-                metrics |= heldout_metrics(bench, state.params, grader)
+                stored = replace(bench.start, params=state.params)
+                metrics |= under("heldout", heldout_numbers(config, stored, grader))
             folder.record(step, metrics)
             progress.step(step, metrics)
             if due(config.checkpoint_every_steps, step, config.num_steps):
@@ -169,26 +171,13 @@ def progress_of(bench: Workbench, folder: RunFolder, step: int, num_updates: int
     )
 
 
-def heldout_metrics(bench: Workbench, params, grader: Grader) -> dict[str, float]:
-    """Accuracy on the task's held-out prompts, as metrics."""
-    prompts, settings = bench.config.heldout_prompts(bench.start.tokenizer), bench.config.evaluation
-    with Bar("evaluation", total=len(prompts)) as bar:
-        report = evaluate(
-            settings.sampler(bench.sampler),
-            params,
-            prompts,
-            bench.start.tokenizer,
-            grader,
-            bench.config.key("evaluation"),
-            max_prompt_tokens=bench.config.task.max_prompt_tokens,
-            prompts_per_batch=bench.config.batch.prompts_per_step,
-            on_batch=bar.update,
-        )
-    return {f"heldout/{name}": value for name, value in report.numbers().items()}
+def under(prefix: str, numbers: dict) -> dict:
+    """The numbers as metrics `prefix/name`."""
+    return {f"{prefix}/{name}": value for name, value in numbers.items()}
 
 
 def due(every_steps: int, step: int, num_steps: int) -> bool:
-    """Whether something done after each so many steps, and after the last, is done now; 0: only after the last."""
+    """Whether what is done after each so many steps (0: none) and after the last is done now."""
     return step == num_steps or (every_steps > 0 and step % every_steps == 0)
 
 
@@ -196,8 +185,8 @@ def warn_about(config: RunConfig) -> None:
     """Points out settings that are allowed but do not do what they seem to."""
     if isinstance(config.objective, KLCov) and config.batch.updates_per_step == 1:
         warnings.warn(
-            "KL-Cov with one update per rollout does nothing: its penalty |logp - old_logp| has no gradient while "
-            "the policy is still the one that sampled; lower batch.prompts_per_update to make several updates",
+            "KL-Cov with one update per rollout does nothing: its penalty |logp - old_logp| has no gradient "
+            "while the policy is still the one that sampled; lower batch.prompts_per_update to make several",
             stacklevel=3,
         )
 
@@ -213,9 +202,9 @@ def stop_if_not_finite(config: RunConfig, state: TrainState, step: int, checkpoi
             else f"the last checkpoint is of step {last_good}"
         )
         raise RuntimeError(
-            f"the last {skipped} updates up to step {step} had a non-finite loss or gradient and were skipped "
-            f"(max_skipped_updates={config.max_skipped_updates}); {where}: lower optimizer.learning_rate and "
-            "resume from it"
+            f"the last {skipped} updates up to step {step} were skipped: their loss or gradient was not finite "
+            f"(max_skipped_updates is {config.max_skipped_updates}); {where}; lower optimizer.learning_rate "
+            "and resume from it"
         )
 
 

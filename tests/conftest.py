@@ -1,4 +1,4 @@
-"""The harness is stricter than production: shapes checked at run time, no rank promotion, eight CPU devices."""
+"""Stricter than production: shapes checked at run time, no rank promotion, eight CPU devices."""
 
 import os
 
@@ -21,7 +21,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 @pytest.fixture
 def shared_folder() -> Path:
-    """The folder of public data sets beside the checkout; tests that need it are skipped where it is absent."""
+    """The public data sets beside the checkout; tests that need them are skipped where they are absent."""
     if not SHARED.is_dir():
         pytest.skip("the folder of shared data sets is absent")
     return SHARED

@@ -26,7 +26,7 @@ def _statistics(policy: Policy, params, tokens_BT):
 def score_rows(
     policy: Policy, params, tokenizer: Tokenizer, rows: Iterable[tuple[str, str]]
 ) -> Iterator[dict[str, list[float]]]:
-    """For each (prompt, completion): {"logps", "entropies"}, an entry (nats) a completion token, temperature 1.
+    """For each (prompt, completion): {"logps", "entropies"}, nats, one a completion token, temperature 1.
 
     Prompt and completion are tokenised each by itself, without chat template or special tokens, and joined as
     ids. Raises ValueError for an empty prompt, which leaves nothing to condition the first token on.

@@ -40,8 +40,8 @@ class MeshConfig:
         shape = (self.data, self.fsdp, self.tensor)
         if math.prod(shape) > len(devices):
             raise ValueError(
-                f"a mesh of {self.data} x {self.fsdp} x {self.tensor} needs {math.prod(shape)} devices, found "
-                f"{len(devices)}; lower mesh.data, mesh.fsdp or mesh.tensor"
+                f"a mesh of {self.data} x {self.fsdp} x {self.tensor} needs {math.prod(shape)} devices, "
+                f"found {len(devices)}; lower mesh.data, mesh.fsdp or mesh.tensor"
             )
         return jax.make_mesh(
             shape,

@@ -17,10 +17,12 @@ class Minibatch:
 
     rollout: Rollout
     adv_PG: Float[Array, "P G"]
-    old_logp_PGT: Float[Array, "P G T"] | None = None
-    """The learner's log-probs before the updates of this rollout. None in the first of these updates,
-    where they are the current ones: then the ratio is exactly 1 (a rounding difference would turn
-    KL-Cov's |log ratio| into a gradient of full size)."""
+    old_logp_PGT: Float[Array, "P G T"]
+    """The learner's log-probs before the updates of this rollout; ignored when `on_policy`."""
+    on_policy: Bool[Array, ""]
+    """Whether this is the first of these updates. Its old log-probs are the current ones, as the update
+    itself computes them, so that the ratio is exactly 1: a rounding difference would turn KL-Cov's
+    |log ratio| into a gradient of full size. An array, so that all updates are one compiled program."""
     ref_logp_PGT: Float[Array, "P G T"] | None = None
     """Log-probs of the frozen reference; needed only by a KL term."""
 
@@ -30,12 +32,13 @@ class Minibatch:
 class TokenBatch:
     """A mini-batch, or one micro-batch of it, as flat per-token arrays for the objective."""
 
-    old_logp_BT: Float[Array, "B T"] | None
+    old_logp_BT: Float[Array, "B T"]
     ref_logp_BT: Float[Array, "B T"] | None
     adv_BT: Float[Array, "B T"]
     mask_BT: Bool[Array, "B T"]
     weight_BT: Float[Array, "B T"]
     sequence_id_B: Int32[Array, " B"]
+    on_policy_B: Bool[Array, " B"]
 
     @classmethod
     def of(cls, batch: Minibatch, aggregation: Aggregation) -> "TokenBatch":
@@ -52,12 +55,13 @@ class TokenBatch:
             adv_BT=flat(jnp.broadcast_to(batch.adv_PG[..., None], shape)),
             mask_BT=mask_BT,
             weight_BT=aggregation.weights(mask_BT),
+            on_policy_B=jnp.broadcast_to(batch.on_policy, mask_BT.shape[:1]),
             sequence_id_B=(rollout.prompt_id_P[:, None] * shape[1] + sample_1G).reshape(-1),
         )
 
     def old_or(self, logp_BT):
-        """The old log-probs; before the first update they are the given current ones."""
-        return logp_BT if self.old_logp_BT is None else self.old_logp_BT
+        """The old log-probs; in the first update of a rollout they are the given current ones."""
+        return jnp.where(self.on_policy_B[:, None], jax.lax.stop_gradient(logp_BT), self.old_logp_BT)
 
     def select(self, objective: PolicyObjective, logp_BT, key) -> Selection:
         """The objective's choice among exactly these tokens."""

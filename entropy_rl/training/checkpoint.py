@@ -5,6 +5,7 @@ state of their own: every key is derived from (seed, step, ...), so the step cou
 frozen reference of a KL term is the policy the run began with, and is read again from there.
 """
 
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -67,6 +68,19 @@ class Checkpoints:
         """Waits for the last save and frees its threads."""
         self._manager.wait_until_finished()
         self._manager.close()
+
+
+def restore_params(folder: Path, step: int | None = None) -> dict:
+    """Only the parameters of a checkpoint (None: the newest), as host arrays.
+
+    Raises ValueError when there is no such checkpoint.
+    """
+    with closing(ocp.CheckpointManager(Path(folder).resolve())) as manager:
+        steps = sorted(manager.all_steps())
+        if not steps or step not in (None, *steps):
+            raise ValueError(f"{folder} has checkpoints of steps {steps}; {step or 'any'} was asked for")
+        args = ocp.args.Composite(state=ocp.args.StandardRestore())
+        return manager.restore(steps[-1] if step is None else step, args=args).state["params"]
 
 
 def asdict_of(state: TrainState) -> dict:

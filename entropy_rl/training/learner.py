@@ -70,9 +70,8 @@ class Learner:
     """Parts into which a mini-batch is cut to save memory; with MinibatchScope no result depends on it."""
 
     def init(self, params) -> TrainState:
-        """A fresh state around `params`."""
-        opt_state = jax.jit(self.optimizer.transformation().init)(params)
-        return TrainState(params=params, opt_state=opt_state, num_skipped_in_a_row=jnp.int32(0))
+        """A fresh state around `params`, which are donated."""
+        return _init(self, params)
 
     def update(self, state: TrainState, batch: Minibatch, key: jax.Array) -> tuple[TrainState, UpdateReport]:
         """One optimiser update; `state` is donated.
@@ -84,6 +83,13 @@ class Learner:
     def log_probs(self, params, rollout: Rollout) -> tuple[Float[Array, "P G T"], Float[Array, "P G T"]]:
         """Log-probs and entropies (nats) of a rollout under `params`, computed as `update` computes them."""
         return _log_probs(self, params, rollout)
+
+
+@partial(jax.jit, static_argnums=0, donate_argnums=1)
+def _init(learner: Learner, params) -> TrainState:
+    # Made by a jitted function like every later state, or the first update would be compiled twice.
+    opt_state = learner.optimizer.transformation().init(params)
+    return TrainState(params=params, opt_state=opt_state, num_skipped_in_a_row=jnp.int32(0))
 
 
 @partial(jax.jit, static_argnums=0)

@@ -50,10 +50,12 @@ def learn(
     reports = []
     with clock("update"):
         for number, start in enumerate(starts):
+            mine = part(rollout, start)
             batch = Minibatch(
-                rollout=part(rollout, start),
+                rollout=mine,
                 adv_PG=part(adv_PG, start),
-                old_logp_PGT=known[number - 1][0] if number else None,
+                old_logp_PGT=known[number - 1][0] if number else jnp.zeros_like(mine.logp_PGT),
+                on_policy=jnp.bool_(number == 0),
                 ref_logp_PGT=part(ref_logp_PGT, start),
             )
             state, report = learner.update(state, batch, jax.random.fold_in(key, number))

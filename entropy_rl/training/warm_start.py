@@ -123,7 +123,7 @@ def warm_start(
     seed: int,
     on_step: Callable[[int, float], None] = lambda step, loss: None,
 ):
-    """Trains `params` (donated) on demonstrations drawn by `seed`; calls `on_step(step, loss)` after each update.
+    """Trains `params` (donated) on demonstrations drawn by `seed`; calls `on_step(step, loss)` as it goes.
 
     Returns the new parameters. Raises RuntimeError when the loss stops being finite.
     """
