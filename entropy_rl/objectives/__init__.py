@@ -1,0 +1,72 @@
+"""The mathematics of the paper (arXiv 2505.22617): arrays in, arrays out, nothing else.
+
+In reading order:
+
+    numerics     masked sums and means, log-ratios
+    advantages   rewards of a group of responses -> advantages
+    quota        exact number of tokens that a fraction selects
+    order        k-th smallest and quantiles without a sort
+    covariance   covariance of each token, and exact choice by it
+    selection    what was selected, and the scope it was selected in
+    losses       PPOClip, ClipCov, KLCov: the objectives
+    aggregation  token losses -> one loss
+    divergences  KL estimators; entropy and KL terms
+    diagnostics  metrics of all of these
+"""
+
+from entropy_rl.objectives.advantages import GroupAdvantage
+from entropy_rl.objectives.aggregation import (
+    Aggregation,
+    SequenceMeanTokenMean,
+    SequenceMeanTokenSum,
+    SequenceMeanTokenSumNorm,
+    TokenMean,
+)
+from entropy_rl.objectives.covariance import select_largest, select_uniform, token_covariance
+from entropy_rl.objectives.diagnostics import (
+    clip_fractions,
+    entropy_metrics,
+    ratio_metrics,
+    selection_metrics,
+)
+from entropy_rl.objectives.divergences import K1, K2, K3, Divergence, Regularizer
+from entropy_rl.objectives.losses import ClipCov, KLCov, PolicyObjective, PPOClip
+from entropy_rl.objectives.numerics import as_float, log_ratio, masked_mean, masked_sum
+from entropy_rl.objectives.order import masked_quantiles
+from entropy_rl.objectives.quota import exact_quota
+from entropy_rl.objectives.selection import MicrobatchScope, MinibatchScope, Scope, Selection
+
+__all__ = [
+    "Aggregation",
+    "ClipCov",
+    "Divergence",
+    "GroupAdvantage",
+    "K1",
+    "K2",
+    "K3",
+    "KLCov",
+    "MicrobatchScope",
+    "MinibatchScope",
+    "PPOClip",
+    "PolicyObjective",
+    "Regularizer",
+    "Scope",
+    "Selection",
+    "SequenceMeanTokenMean",
+    "SequenceMeanTokenSum",
+    "SequenceMeanTokenSumNorm",
+    "TokenMean",
+    "as_float",
+    "clip_fractions",
+    "entropy_metrics",
+    "exact_quota",
+    "log_ratio",
+    "masked_mean",
+    "masked_quantiles",
+    "masked_sum",
+    "ratio_metrics",
+    "select_largest",
+    "select_uniform",
+    "selection_metrics",
+    "token_covariance",
+]
