@@ -202,7 +202,7 @@ def stop_if_not_finite(config: RunConfig, state: TrainState, step: int, checkpoi
             else f"the last checkpoint is of step {last_good}"
         )
         raise RuntimeError(
-            f"the last {skipped} updates up to step {step} were skipped: their loss or gradient was not finite "
+            f"the last {skipped} updates up to step {step} were skipped: loss or gradient was not finite "
             f"(max_skipped_updates is {config.max_skipped_updates}); {where}; lower optimizer.learning_rate "
             "and resume from it"
         )

@@ -26,15 +26,16 @@ class Rollout:
     """G sampled responses to each of P prompts.
 
     Prompts are padded on the left, so that every response begins at the same position; responses are
-    padded on the right. Token ids are those the sampler drew: text is never tokenised again.
+    padded on the right. Token ids are those the sampler drew: text is never tokenised again. Cut into
+    micro-batches it has one more axis in front.
     """
 
-    prompt_ids_PS: Int32[Array, "P S"]
-    prompt_mask_PS: Bool[Array, "P S"]
-    prompt_id_P: Int32[Array, " P"]
+    prompt_ids_PS: Int32[Array, "*parts P S"]
+    prompt_mask_PS: Bool[Array, "*parts P S"]
+    prompt_id_P: Int32[Array, "*parts P"]
     """Identity of the prompt in its dataset; with the sample's number it is the identity of a sequence."""
-    response_ids_PGT: Int32[Array, "P G T"]
-    response_mask_PGT: Bool[Array, "P G T"]
+    response_ids_PGT: Int32[Array, "*parts P G T"]
+    response_mask_PGT: Bool[Array, "*parts P G T"]
     """True up to and including the first stop token."""
-    behavior_logp_PGT: Float[Array, "P G T"]
-    logp_PGT: Float[Array, "P G T"]
+    behavior_logp_PGT: Float[Array, "*parts P G T"]
+    logp_PGT: Float[Array, "*parts P G T"]

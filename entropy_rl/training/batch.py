@@ -32,13 +32,13 @@ class Minibatch:
 class TokenBatch:
     """A mini-batch, or one micro-batch of it, as flat per-token arrays for the objective."""
 
-    old_logp_BT: Float[Array, "B T"]
-    ref_logp_BT: Float[Array, "B T"] | None
-    adv_BT: Float[Array, "B T"]
-    mask_BT: Bool[Array, "B T"]
-    weight_BT: Float[Array, "B T"]
-    sequence_id_B: Int32[Array, " B"]
-    on_policy_B: Bool[Array, " B"]
+    old_logp_BT: Float[Array, "*parts B T"]
+    ref_logp_BT: Float[Array, "*parts B T"] | None
+    adv_BT: Float[Array, "*parts B T"]
+    mask_BT: Bool[Array, "*parts B T"]
+    weight_BT: Float[Array, "*parts B T"]
+    sequence_id_B: Int32[Array, "*parts B"]
+    on_policy_B: Bool[Array, "*parts B"]
 
     @classmethod
     def of(cls, batch: Minibatch, aggregation: Aggregation) -> "TokenBatch":
