@@ -29,7 +29,7 @@ class Policy:
     compute_dtype: str = "float32"
     """Dtype of activations and matrix products; norms, softmax and logits are f32 all the same."""
     rematerialize: bool = False
-    """Whether the backward pass recomputes each layer instead of keeping its activations."""
+    """Whether the backward pass computes each layer again whole, instead of keeping its matrix products."""
 
     def init(self, key: Array, param_dtype: str = "float32") -> Params:
         """Random parameters. Under `jit` with output shardings, each device makes only its own share."""

@@ -5,6 +5,7 @@ their number. Parameters keep their own dtype and are cast where they are used; 
 softmax are computed in f32.
 """
 
+import math
 from functools import partial
 
 import jax
@@ -30,9 +31,21 @@ def rms_norm(x_BTD: Float[Array, "B T D"], scale_D: Float[Array, " D"], eps: flo
     return (normal * scale_D.astype(jnp.float32)[None, None]).astype(x_BTD.dtype)
 
 
-def _linear(equation: str, x: Array, kernel: nnx.Param, bias: nnx.Param | None = None) -> Array:
-    y = jnp.einsum(equation, x, kernel[...].astype(x.dtype))
-    return y if bias is None else y + bias[...].astype(x.dtype)[None, None]
+def _linear(
+    x: Float[Array, "B T *inputs"], kernel: nnx.Param, bias: nnx.Param | None = None, *, num_inputs: int = 1
+) -> Float[Array, "B T *outputs"]:
+    """Contracts the axes of `x` after B and T with the first `num_inputs` of the kernel.
+
+    One product of two matrices: with B and T as axes of their own, XLA copies the transposed activations for
+    the gradient of the kernel, which on the CPU costs more than the product.
+    """
+    B, T, *inputs = x.shape
+    outputs = kernel.shape[num_inputs:]
+    matrix = kernel[...].astype(x.dtype).reshape(math.prod(inputs), math.prod(outputs))
+    y = x.reshape(B * T, -1) @ matrix
+    if bias is not None:
+        y = y + bias[...].astype(x.dtype).reshape(1, -1)
+    return y.reshape(B, T, *outputs)
 
 
 class Layer(nnx.Module):
@@ -57,20 +70,20 @@ class Layer(nnx.Module):
     def project(self, x_BTD: Float[Array, "B T D"], rope: tuple[Array, Array]) -> tuple[Array, Array, Array]:
         """Queries [B, T, N, H], keys and values [B, T, K, H]; queries and keys are rotated."""
         x_BTD = rms_norm(x_BTD, self.input_norm[...], self.eps)
-        q_BTNH = _linear("BTD,DNH->BTNH", x_BTD, self.query, self.query_bias)
-        k_BTKH = _linear("BTD,DKH->BTKH", x_BTD, self.key, self.key_bias)
-        v_BTKH = _linear("BTD,DKH->BTKH", x_BTD, self.value, self.value_bias)
+        q_BTNH = _linear(x_BTD, self.query, self.query_bias)
+        k_BTKH = _linear(x_BTD, self.key, self.key_bias)
+        v_BTKH = _linear(x_BTD, self.value, self.value_bias)
         return rotate(q_BTNH, rope), rotate(k_BTKH, rope), v_BTKH
 
     def finish(
         self, x_BTD: Float[Array, "B T D"], mixed_BTNH: Float[Array, "B T N H"]
     ) -> Float[Array, "B T D"]:
         """Adds the output of attention and of the MLP to the residual stream."""
-        x_BTD = x_BTD + _linear("BTNH,NHD->BTD", mixed_BTNH, self.output)
+        x_BTD = x_BTD + _linear(mixed_BTNH, self.output, num_inputs=2)
         y_BTD = rms_norm(x_BTD, self.mlp_norm[...], self.eps)
-        gate_BTF = _linear("BTD,DF->BTF", y_BTD, self.gate)
-        up_BTF = _linear("BTD,DF->BTF", y_BTD, self.up)
-        return x_BTD + _linear("BTF,FD->BTD", jax.nn.silu(gate_BTF) * up_BTF, self.down)
+        gate_BTF = _linear(y_BTD, self.gate)
+        up_BTF = _linear(y_BTD, self.up)
+        return x_BTD + _linear(jax.nn.silu(gate_BTF) * up_BTF, self.down)
 
 
 class Qwen2(nnx.Module):
@@ -129,8 +142,10 @@ class Qwen2(nnx.Module):
             mixed = attend(q, k, v, mask_BTT, None if prefix is None else (*shared, prefix.mask_PS))
             return layer.finish(x_BTD, mixed), (k, v) if keep_kv else None
 
-        if self.rematerialize:
-            body = jax.checkpoint(body, prevent_cse=False)
+        # Products are worth keeping for the backward pass; what lies between them is cheaper to compute again
+        # than to store. `prevent_cse` is not needed inside a scan.
+        keep = None if self.rematerialize else jax.checkpoint_policies.dots_saveable
+        body = jax.checkpoint(body, policy=keep, prevent_cse=False)
         shared = None if prefix is None else (prefix.k_LPSKH, prefix.v_LPSKH)
         x_BTD, kv = jax.lax.scan(body, self._embed(tokens_BT), (layers, shared))
         return self._final(x_BTD), kv
