@@ -11,12 +11,12 @@ from jaxtyping import Array, Bool, Float, Int32
 class Selection:
     """The tokens an objective treats apart, with what is needed to report on the choice."""
 
-    selected_BT: Bool[Array, "B T"]
-    candidate_BT: Bool[Array, "B T"]
+    selected_BT: Bool[Array, "*parts B T"]
+    candidate_BT: Bool[Array, "*parts B T"]
     """The tokens that could have been selected."""
-    covariance_BT: Float[Array, "B T"]
-    num_candidates: Int32[Array, ""]
-    quota: Int32[Array, ""]
+    covariance_BT: Float[Array, "*parts B T"]
+    num_candidates: Int32[Array, "*parts"]
+    quota: Int32[Array, "*parts"]
     """How many would have been selected of unlimited candidates."""
 
 

@@ -1,0 +1,32 @@
+"""The table of axes: where arrays go, and what is refused."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax.sharding import PartitionSpec
+
+from entropy_rl.parallelism import MeshConfig, parameter_shardings, spec_of
+
+
+def test_a_logical_axis_goes_where_the_table_says():
+    assert spec_of(("layers", "embed", "heads", "head_dim")) == PartitionSpec(None, "fsdp", "tensor", None)
+    assert spec_of(("batch", None)) == PartitionSpec(("data", "fsdp"), None)
+
+
+def test_two_dimensions_on_one_mesh_axis_are_an_error():
+    with pytest.raises(ValueError, match="one mesh axis"):
+        spec_of(("heads", "mlp"))
+    with pytest.raises(ValueError, match="one mesh axis"):
+        spec_of(("batch", "embed"))
+
+
+def test_a_mesh_larger_than_the_machine_is_refused_with_both_numbers():
+    with pytest.raises(
+        ValueError, match=f"needs {2 * jax.device_count()} devices, found {jax.device_count()}"
+    ):
+        MeshConfig(data=2 * jax.device_count()).build()
+
+
+def test_a_size_that_the_mesh_does_not_divide_is_refused_by_name():
+    with pytest.raises(ValueError, match="embed of size 5"):
+        parameter_shardings(MeshConfig(fsdp=2).build(), {"w": ("embed",)}, {"w": jnp.zeros(5)})

@@ -1,0 +1,208 @@
+"""The update: exact under micro-batching and sharding, on-policy identities, skipping, metrics."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from entropy_rl.models.parameters import logical_axes
+from entropy_rl.objectives import (
+    K3,
+    ClipCov,
+    KLCov,
+    MicrobatchScope,
+    PPOClip,
+    Regularizer,
+    SequenceMeanTokenMean,
+    SequenceMeanTokenSumNorm,
+    TokenMean,
+)
+from entropy_rl.parallelism import MeshConfig, batch_sharding, parameter_shardings
+from entropy_rl.training.learner import Learner
+from entropy_rl.training.optimizer import AdamW
+from tests.policies import TINY, tiny_policy
+from tests.training.cases import PROMPTS, make_batch
+
+OBJECTIVES = [
+    PPOClip(),
+    ClipCov(fraction=0.2, cov_low=0.1, cov_high=5.0),
+    KLCov(fraction=0.2),
+]
+SGD_LIKE = AdamW(learning_rate=1e-2, b1=0.0, b2=0.0, eps=1.0, max_grad_norm=1e9)
+"""With b1 = b2 = 0 and eps = 1 the update is lr * g / (|g| + 1): parameters show the gradient."""
+
+
+def make_learner(policy, **changes):
+    return Learner(**(dict(policy=policy, objective=KLCov(fraction=0.2), optimizer=SGD_LIKE) | changes))
+
+
+def updated(learner, batch, key=None, seed=0):
+    """(parameters after one update, report); parameters are made anew, since states are donated."""
+    state = learner.init(tiny_policy(seed)[1])
+    state, report = learner.update(state, batch, jax.random.key(5) if key is None else key)
+    return state.params, report
+
+
+def assert_close(tree, other, atol):
+    for one, two in zip(jax.tree.leaves(tree), jax.tree.leaves(other), strict=True):
+        np.testing.assert_allclose(one, two, atol=atol, rtol=0)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda o: type(o).__name__)
+@pytest.mark.parametrize("on_policy", [True, False])
+def test_one_two_and_four_microbatches_give_the_same_update_and_metrics(objective, on_policy):
+    batch = make_batch(TINY.vocab_size, on_policy=on_policy)
+    regularizer = Regularizer(entropy_coef=0.01, kl_coef=0.1, divergence=K3())
+    results = []
+    for num_microbatches in (1, 2, 4):
+        learner = make_learner(
+            tiny_policy()[0], objective=objective, regularizer=regularizer, num_microbatches=num_microbatches
+        )
+        results.append(updated(learner, batch))
+    for params, report in results[1:]:
+        assert_close(params, results[0][0], atol=2e-7)
+        for name, value in report.metrics.items():
+            np.testing.assert_allclose(value, results[0][1].metrics[name], atol=2e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("aggregation", [SequenceMeanTokenMean(), SequenceMeanTokenSumNorm()], ids=str)
+def test_other_averages_are_exact_under_microbatching_too(aggregation):
+    batch = make_batch(TINY.vocab_size, on_policy=False)
+    one, four = (
+        updated(make_learner(tiny_policy()[0], aggregation=aggregation, num_microbatches=m), batch)[0]
+        for m in (1, 4)
+    )
+    assert_close(one, four, atol=2e-7)
+
+
+def test_microbatch_scope_selects_more_when_the_batch_is_cut():
+    # verl's behaviour (its issue 7829): a floor of one token in each of four parts.
+    batch = make_batch(TINY.vocab_size, on_policy=False)
+    objective = KLCov(fraction=1e-3, scope=MicrobatchScope())
+    selected = []
+    for num_microbatches in (1, 4):
+        learner = make_learner(tiny_policy()[0], objective=objective, num_microbatches=num_microbatches)
+        _, report = updated(learner, batch)
+        selected.append(int(report.metrics["selection/selected"]))
+        assert report.metrics["policy/clip_fraction_kl_penalty"] > 0
+    assert selected == [1, 4]
+
+
+def test_the_ratio_of_the_first_update_is_exactly_one_whatever_the_old_log_probs_say():
+    _, report = updated(make_learner(tiny_policy()[0]), make_batch(TINY.vocab_size, on_policy=True))
+    assert report.metrics["policy/ratio_max"] == 1
+    assert report.metrics["policy/approx_kl"] == 0
+    assert report.metrics["policy/absolute_log_ratio"] == 0
+
+
+def test_on_policy_kl_cov_is_plain_policy_gradient_and_off_policy_it_is_not():
+    policy = tiny_policy()[0]
+    for on_policy in (True, False):
+        batch = make_batch(TINY.vocab_size, on_policy=on_policy)
+        with_penalty, _ = updated(make_learner(policy, objective=KLCov(fraction=0.2)), batch)
+        without, _ = updated(make_learner(policy, objective=KLCov(fraction=0.0)), batch)
+        changed = any(
+            bool((a != b).any()) for a, b in zip(*map(jax.tree.leaves, (with_penalty, without)), strict=True)
+        )
+        assert changed != on_policy
+
+
+def test_on_policy_gradient_is_that_of_reinforce():
+    policy, params = tiny_policy()
+    batch = make_batch(TINY.vocab_size, on_policy=True)
+    learner = make_learner(policy, objective=PPOClip())
+
+    def reinforce(params):
+        logp_PGT, _ = learner.log_probs(params, batch.rollout)
+        mask_PGT = batch.rollout.response_mask_PGT
+        return -jnp.sum(jnp.where(mask_PGT, logp_PGT * batch.adv_PG[..., None], 0)) / mask_PGT.sum()
+
+    norm = optax.tree.norm(jax.grad(reinforce)(params))
+    _, report = updated(learner, batch)
+    np.testing.assert_allclose(report.metrics["optimizer/grad_norm"], norm, rtol=1e-5)
+
+
+def test_permuting_the_prompts_changes_nothing():
+    batch = make_batch(TINY.vocab_size, on_policy=False)
+    order = jnp.array([2, 0, 3, 1])
+    permuted = jax.tree.map(lambda x: x[order] if x.ndim else x, batch)
+    learner = make_learner(tiny_policy()[0], objective=OBJECTIVES[1])
+    (one, first), (two, second) = updated(learner, batch), updated(learner, permuted)
+    assert_close(one, two, atol=2e-7)
+    assert first.metrics["selection/selected"] == second.metrics["selection/selected"] > 0
+
+
+def test_what_lies_under_the_padding_changes_nothing():
+    batch = make_batch(TINY.vocab_size, on_policy=False)
+    rollout = batch.rollout
+    noise = jax.random.randint(jax.random.key(8), rollout.response_ids_PGT.shape, 0, TINY.vocab_size)
+    changed = replace(
+        batch,
+        rollout=replace(
+            rollout, response_ids_PGT=jnp.where(rollout.response_mask_PGT, rollout.response_ids_PGT, noise)
+        ),
+        old_logp_PGT=jnp.where(rollout.response_mask_PGT, batch.old_logp_PGT, jnp.nan),
+    )
+    learner = make_learner(tiny_policy()[0])
+    assert_close(updated(learner, batch)[0], updated(learner, changed)[0], atol=1e-7)
+
+
+def test_a_non_finite_gradient_skips_the_update_and_is_counted():
+    learner = make_learner(tiny_policy()[0], objective=PPOClip())
+    good = make_batch(TINY.vocab_size, on_policy=True)
+    bad = replace(good, adv_PG=good.adv_PG.at[0, 0].set(jnp.nan))
+    before = jax.tree.map(np.asarray, tiny_policy()[1])
+    state = learner.init(tiny_policy()[1])
+    for skipped in (1, 2):
+        state, report = learner.update(state, bad, jax.random.key(0))
+        assert int(state.num_skipped_in_a_row) == skipped and report.metrics["optimizer/skipped_updates"] == 1
+    assert_close(state.params, before, atol=0)
+    assert all(bool(jnp.isfinite(x).all()) for x in jax.tree.leaves(state.opt_state))
+    state, report = learner.update(state, good, jax.random.key(0))
+    assert int(state.num_skipped_in_a_row) == 0 and report.metrics["optimizer/skipped_updates"] == 0
+
+
+def test_an_entropy_bonus_raises_the_entropy_of_the_policy():
+    learner = make_learner(
+        tiny_policy()[0],
+        objective=PPOClip(),
+        regularizer=Regularizer(entropy_coef=1.0),
+        aggregation=TokenMean(),
+    )
+    batch = make_batch(TINY.vocab_size, on_policy=True)
+    batch = replace(batch, adv_PG=jnp.zeros_like(batch.adv_PG))
+    params, report = updated(learner, batch)
+    _, entropy_PGT = learner.log_probs(params, batch.rollout)
+    mask_PGT = batch.rollout.response_mask_PGT
+    assert jnp.mean(entropy_PGT, where=mask_PGT) > jnp.mean(report.entropy_PGT, where=mask_PGT)
+
+
+@pytest.mark.parametrize(
+    "mesh_config", [MeshConfig(data=2), MeshConfig(fsdp=2, tensor=3), MeshConfig(data=2, fsdp=2)], ids=str
+)
+def test_a_sharded_update_equals_that_of_one_device_and_keeps_its_shardings(mesh_config):
+    config = replace(TINY, hidden_size=12, intermediate_size=18, vocab_size=24)  # what 2 and 3 divide
+    policy, params = tiny_policy(config=config)
+    learner, mesh = make_learner(policy, objective=OBJECTIVES[1]), mesh_config.build()
+    batch = make_batch(config.vocab_size, on_policy=False)
+    shardings = parameter_shardings(mesh, logical_axes(config), params)
+    placed = jax.tree.map(lambda x: jax.device_put(x, batch_sharding(mesh)) if x.ndim else x, batch)
+    state = learner.init(jax.device_put(params, shardings))
+    state, report = learner.update(state, placed, jax.random.key(5))
+    alone = learner.init(tiny_policy(config=config)[1])
+    alone, alone_report = learner.update(alone, batch, jax.random.key(5))
+    assert_close(state.params, alone.params, atol=2e-7)
+    assert report.metrics["selection/selected"] == alone_report.metrics["selection/selected"] > 0
+    for leaf, sharding in zip(jax.tree.leaves(state.params), jax.tree.leaves(shardings), strict=True):
+        assert leaf.sharding.is_equivalent_to(sharding, leaf.ndim)
+
+
+def test_a_minibatch_that_cannot_be_cut_evenly_is_refused():
+    with pytest.raises(ValueError, match="micro-batches"):
+        updated(
+            make_learner(tiny_policy()[0], num_microbatches=3), make_batch(TINY.vocab_size, on_policy=True)
+        )
+    assert PROMPTS % 3
