@@ -8,7 +8,7 @@ from entropy_rl.observability.clock import Clock
 from entropy_rl.types import Rollout
 
 
-def reward_metrics(grades: GradeBatch, rollout: Rollout, stop_ids: tuple[int, ...]) -> dict[str, float]:
+def reward_metrics(grades: GradeBatch, rollout: Rollout, stop_ids: tuple[int, ...]) -> dict[str, float | int]:
     """Rewards of all groups, before any filtering."""
     correct_PG = grades.correct_PG
     return {
@@ -22,7 +22,7 @@ def reward_metrics(grades: GradeBatch, rollout: Rollout, stop_ids: tuple[int, ..
     }
 
 
-def time_metrics(clock: Clock, grades: GradeBatch, rollout: Rollout) -> dict[str, float]:
+def time_metrics(clock: Clock, grades: GradeBatch, rollout: Rollout) -> dict[str, float | int]:
     """Seconds of each phase and of the whole step; tokens, or responses, a second."""
     num_tokens = int(np.asarray(rollout.response_mask_PGT).sum())
     return {

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float32
@@ -36,6 +36,7 @@ class GradeBatch:
         return self.reward_PG.size / max(self.seconds, 1e-9)
 
 
+@runtime_checkable
 class Grader(Protocol):
     """Judges responses; every prompt has the same number of them."""
 

@@ -85,10 +85,11 @@ def evaluate(
         chunk = list(prompts[start : start + size])
         filled = chunk + [prompts[0]] * (size - len(chunk))  # one shape, one compilation
         batch = collate(filled, tokenizer, max_prompt_tokens)
-        rollout = sampler(params, batch.prompt_ids_PS, batch.prompt_mask_PS, batch.prompt_id_P, key)
+        arrays = jax.device_put((batch.prompt_ids_PS, batch.prompt_mask_PS, batch.prompt_id_P))
+        rollout = sampler(params, *arrays, key)
         rollout = _first(rollout, len(chunk))
         correct.append(grader.grade(chunk, response_texts(rollout, tokenizer)).correct_PG)
-        lengths.append(rollout.response_mask_PGT.sum(axis=-1))
+        lengths.append(np.asarray(rollout.response_mask_PGT).sum(axis=-1))
         cut.append(truncated(rollout, tokenizer.stop_ids))
         on_batch(start + len(chunk))
     return EvaluationReport(
@@ -99,5 +100,5 @@ def evaluate(
 
 
 def _first(rollout: Rollout, num_prompts: int) -> Rollout:
-    """The groups of the first prompts, on the host."""
-    return jax.tree.map(lambda x: np.asarray(x)[:num_prompts], rollout)
+    """The groups of the first prompts."""
+    return jax.tree.map(lambda x: x[:num_prompts], rollout)

@@ -2,8 +2,11 @@
 
 A query may see two blocks of keys: those of its own sequence, and those of the prompt which its sequence
 shares with the other samples of its group. The blocks keep their own shapes to the end: keys and values are
-repeated neither for the samples of a prompt nor for the query heads of a key-value head. R is the number of
-query heads a key-value head serves (N = K * R), U the number of own keys, Q = G * T the queries a prompt has.
+repeated neither for the samples of a prompt nor for the query heads of a key-value head.
+
+Inside, heads come before tokens: queries are [P, K, G, Q, H], where Q runs over the R = N / K query heads of
+a key-value head and their T tokens. So the products with the own keys, batched over P, K and G, and those with
+the prompt's, batched over P and K, both read the one array as it lies. U is the number of own keys.
 
 Scores and their softmax are f32 whatever the dtype of the inputs.
 """
@@ -32,45 +35,46 @@ def rotate(x_BTNH: Float[Array, "B T N H"], rope: tuple[Array, Array]) -> Float[
     return turned.astype(x_BTNH.dtype)
 
 
+def by_head(x_BTKH: Float[Array, "B T K H"], num_prompts: int) -> Float[Array, "P K G T H"]:
+    """Keys or values as attention reads and caches keep them; row b belongs to prompt b // G."""
+    B, T, K, H = x_BTKH.shape
+    return x_BTKH.reshape(num_prompts, B // num_prompts, T, K, H).transpose(0, 3, 1, 2, 4)
+
+
 def attend(
     q_BTNH: Float[Array, "B T N H"],
-    k_BUKH: Float[Array, "B U K H"],
-    v_BUKH: Float[Array, "B U K H"],
-    mask_BTU: Bool[Array, "#B T U"],
+    k_PKGUH: Float[Array, "P K G U H"],
+    v_PKGUH: Float[Array, "P K G U H"],
+    mask_PTU: Bool[Array, "#P T U"],
     prefix: tuple[Array, Array, Array] | None = None,
 ) -> Float[Array, "B T N H"]:
-    """Softmax attention over the own keys and, when given, over a shared prefix (k_PSKH, v_PSKH, mask_PS).
+    """Softmax attention over the own keys and, when given, over a shared prefix (k_PKSH, v_PKSH, mask_PS).
 
     Row b belongs to prompt b // G. A query that sees no key gets some finite value.
     """
     B, T, N, H = q_BTNH.shape
-    K = k_BUKH.shape[2]
-    q_BTKRH = (q_BTNH * H**-0.5).reshape(B, T, K, N // K, H)
-    own = _scores("BTKRH,BUKH->BKRTU", q_BTKRH, k_BUKH, mask_BTU[:, None, None])
+    P, K, G = k_PKGUH.shape[:3]
+    R = N // K
+    q_PGTKRH = (q_BTNH * H**-0.5).reshape(P, G, T, K, R, H)
+    q_PKGQH = q_PGTKRH.transpose(0, 3, 1, 4, 2, 5).reshape(P, K, G, R * T, H)
+    own = _scores("PKGQH,PKGUH->PKGQU", q_PKGQH, k_PKGUH, jnp.tile(mask_PTU, (1, R, 1))[:, None, None])
     if prefix is None:
         weight, total = _exponentials(own, _peak(own))
-        out_BKRTH = _product("BKRTU,BUKH->BKRTH", weight, v_BUKH) / total
+        out_PKGQH = _product("PKGQU,PKGUH->PKGQH", weight, v_PKGUH) / total
     else:
-        k_PSKH, v_PSKH, mask_PS = prefix
-        P = mask_PS.shape[0]
-        by_prompt = (P, B // P, K, N // K, T)
-        q_PQKRH = q_BTKRH.reshape(P, -1, K, N // K, H)
-        shared = _scores("PQKRH,PSKH->PKRQS", q_PQKRH, k_PSKH, mask_PS[:, None, None, None])
-
-        def to_rows(x_PKRQx):
-            split = x_PKRQx.reshape(P, K, N // K, B // P, T, -1)
-            return jnp.moveaxis(split, 3, 1).reshape(B, K, N // K, T, -1)
-
-        def to_prompts(x_BKRT1):
-            return jnp.moveaxis(x_BKRT1.reshape(by_prompt), 1, 3).reshape(P, K, N // K, -1, 1)
-
-        peak = jnp.maximum(_peak(own), to_rows(_peak(shared)))
+        k_PKSH, v_PKSH, mask_PS = prefix
+        # All queries of a prompt meet its keys in one product.
+        together = (P, K, G * R * T, -1)
+        shared = _scores("PKQH,PKSH->PKQS", q_PKGQH.reshape(together), k_PKSH, mask_PS[:, None, None])
+        shared = shared.reshape(*q_PKGQH.shape[:-1], -1)
+        peak = jnp.maximum(_peak(own), _peak(shared))
         own_weight, own_total = _exponentials(own, peak)
-        shared_weight, shared_total = _exponentials(shared, to_prompts(peak))
-        own_out = _product("BKRTU,BUKH->BKRTH", own_weight, v_BUKH)
-        shared_out = _product("PKRQS,PSKH->PKRQH", shared_weight, v_PSKH)
-        out_BKRTH = (own_out + to_rows(shared_out)) / (own_total + to_rows(shared_total))
-    return jnp.moveaxis(out_BKRTH, 3, 1).reshape(B, T, N, H).astype(q_BTNH.dtype)
+        shared_weight, shared_total = _exponentials(shared, peak)
+        own_out = _product("PKGQU,PKGUH->PKGQH", own_weight, v_PKGUH)
+        shared_out = _product("PKQS,PKSH->PKQH", shared_weight.reshape(together), v_PKSH)
+        out_PKGQH = (own_out + shared_out.reshape(own_out.shape)) / (own_total + shared_total)
+    out_PKGRTH = out_PKGQH.reshape(P, K, G, R, T, H)
+    return out_PKGRTH.transpose(0, 2, 4, 1, 3, 5).reshape(B, T, N, H).astype(q_BTNH.dtype)
 
 
 def _scores(equation, q, k, mask):

@@ -11,8 +11,8 @@ from jaxtyping import Array, Bool, Float, Int32
 class Prefix:
     """Prompts after their one pass through the model, shared by all samples of each prompt."""
 
-    k_LPSKH: Float[Array, "L P S K H"]
-    v_LPSKH: Float[Array, "L P S K H"]
+    k_LPKSH: Float[Array, "L P K S H"]
+    v_LPKSH: Float[Array, "L P K S H"]
     mask_PS: Bool[Array, "P S"]
     """True at real tokens; the padding is on the left."""
     length_P: Int32[Array, " P"]
@@ -24,5 +24,5 @@ class Prefix:
 class Cache:
     """Keys and values of the tokens generated so far, C slots a sequence."""
 
-    k_LBCKH: Float[Array, "L B C K H"]
-    v_LBCKH: Float[Array, "L B C K H"]
+    k_LPKGCH: Float[Array, "L P K G C H"]
+    v_LPKGCH: Float[Array, "L P K G C H"]

@@ -50,14 +50,14 @@ class Policy:
         model = self._merge(params)
         hidden_PSD, (k, v) = model(prompt_ids_PS, positions_PS, prompt_mask_PS, keep_kv=True)
         length_P = prompt_mask_PS.sum(axis=1, dtype=jnp.int32)
-        return Prefix(k_LPSKH=k, v_LPSKH=v, mask_PS=prompt_mask_PS, length_P=length_P), hidden_PSD[:, -1]
+        return Prefix(k_LPKSH=k, v_LPKSH=v, mask_PS=prompt_mask_PS, length_P=length_P), hidden_PSD[:, -1]
 
-    def empty_cache(self, batch: int, size: int) -> Cache:
-        """A cache of `size` slots for each of `batch` rows."""
+    def empty_cache(self, num_prompts: int, num_samples: int, size: int) -> Cache:
+        """A cache of `size` slots for each sample of each prompt."""
         c = self.config
-        shape = (c.num_layers, batch, size, c.num_kv_heads, c.head_dim)
+        shape = (c.num_layers, num_prompts, c.num_kv_heads, num_samples, size, c.head_dim)
         k, v = (jnp.zeros(shape, self.compute_dtype) for _ in range(2))
-        return Cache(k_LBCKH=k, v_LBCKH=v)
+        return Cache(k_LPKGCH=k, v_LPKGCH=v)
 
     def decode_step(
         self,

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Int32
 
-from entropy_rl.models.attention import attend, rope_angles, rotate
+from entropy_rl.models.attention import attend, by_head, rope_angles, rotate
 from entropy_rl.models.cache import Cache, Prefix
 from entropy_rl.models.config import Qwen2Config
 from entropy_rl.models.parameters import TABLE
@@ -129,6 +129,7 @@ class Qwen2(nnx.Module):
         full over the prefix, of which row b sees prompt b // G.
         """
         T = tokens_BT.shape[1]
+        num_prompts = tokens_BT.shape[0] if prefix is None else prefix.mask_PS.shape[0]
         mask_BTT = jnp.tril(jnp.ones((T, T), bool))[None]
         if key_mask_BT is not None:
             mask_BTT = mask_BTT & key_mask_BT[:, None, :]
@@ -139,14 +140,15 @@ class Qwen2(nnx.Module):
             params, shared = layer_and_prefix
             layer = nnx.merge(graph, params)
             q, k, v = layer.project(x_BTD, rope)
+            k, v = by_head(k, num_prompts), by_head(v, num_prompts)
             mixed = attend(q, k, v, mask_BTT, None if prefix is None else (*shared, prefix.mask_PS))
-            return layer.finish(x_BTD, mixed), (k, v) if keep_kv else None
+            return layer.finish(x_BTD, mixed), (k[:, :, 0], v[:, :, 0]) if keep_kv else None
 
         # Products are worth keeping for the backward pass; what lies between them is cheaper to compute again
         # than to store. `prevent_cse` is not needed inside a scan.
         keep = None if self.rematerialize else jax.checkpoint_policies.dots_saveable
         body = jax.checkpoint(body, policy=keep, prevent_cse=False)
-        shared = None if prefix is None else (prefix.k_LPSKH, prefix.v_LPSKH)
+        shared = None if prefix is None else (prefix.k_LPKSH, prefix.v_LPKSH)
         x_BTD, kv = jax.lax.scan(body, self._embed(tokens_BT), (layers, shared))
         return self._final(x_BTD), kv
 
@@ -163,27 +165,29 @@ class Qwen2(nnx.Module):
         The token sees its prompt and the slots up to `index`.
         """
         rope = self._rope(position_B[:, None])
-        slots = cache.k_LBCKH.shape[2]
+        slots = cache.k_LPKGCH.shape[4]
         mask_11C = (jnp.arange(slots, dtype=jnp.int32) <= jnp.asarray(index, jnp.int32))[None, None]
         graph, layers = nnx.split(self.layers)
+        num_prompts = prefix.mask_PS.shape[0]
 
         def body(carry, layer_and_prefix):
             x_B1D, keys, values = carry
-            number, params, k_PSKH, v_PSKH = layer_and_prefix
+            number, params, k_PKSH, v_PKSH = layer_and_prefix
             layer = nnx.merge(graph, params)
             q, k, v = layer.project(x_B1D, rope)
-            start = (number, 0, index, 0, 0)
-            keys = jax.lax.dynamic_update_slice(keys, k[None].astype(keys.dtype), start)
-            values = jax.lax.dynamic_update_slice(values, v[None].astype(values.dtype), start)
-            mixed = attend(q, keys[number], values[number], mask_11C, (k_PSKH, v_PSKH, prefix.mask_PS))
+            k, v = (by_head(x, num_prompts)[None].astype(keys.dtype) for x in (k, v))
+            start = (number, 0, 0, 0, index, 0)
+            keys = jax.lax.dynamic_update_slice(keys, k, start)
+            values = jax.lax.dynamic_update_slice(values, v, start)
+            mixed = attend(q, keys[number], values[number], mask_11C, (k_PKSH, v_PKSH, prefix.mask_PS))
             return (layer.finish(x_B1D, mixed), keys, values), None
 
         numbers = jnp.arange(self.config.num_layers, dtype=jnp.int32)
         # The cache is carried, not scanned over: the loop then writes one slot in place, not a layer's copy.
-        start = (self._embed(token_B[:, None]), cache.k_LBCKH, cache.v_LBCKH)
-        xs = (numbers, layers, prefix.k_LPSKH, prefix.v_LPSKH)
+        start = (self._embed(token_B[:, None]), cache.k_LPKGCH, cache.v_LPKGCH)
+        xs = (numbers, layers, prefix.k_LPKSH, prefix.v_LPKSH)
         (x_B1D, keys, values), _ = jax.lax.scan(body, start, xs)
-        return self._final(x_B1D)[:, 0], Cache(k_LBCKH=keys, v_LBCKH=values)
+        return self._final(x_B1D)[:, 0], Cache(k_LPKGCH=keys, v_LPKGCH=values)
 
     def _embed(self, tokens_BT: Int32[Array, "B T"]) -> Float[Array, "B T D"]:
         return self.embedding[...][tokens_BT].astype(self.compute_dtype)

@@ -64,7 +64,7 @@ def _generate(sampler: Sampler, params, prompt_ids_PS, prompt_mask_PS, prompt_id
 
     logits_BV = jnp.repeat(policy.logits(params, last_hidden_PD), group, axis=0, total_repeat_length=batch)
     state = choose(0, logits_BV, _empty(batch, num_tokens, sampler.pad_id))
-    cache = policy.empty_cache(batch, _cache_sizes(num_tokens)[0])
+    cache = policy.empty_cache(num_prompts, group, _cache_sizes(num_tokens)[0])
 
     def advance(carry):
         t, state, cache = carry
@@ -104,8 +104,8 @@ def _cache_sizes(num_tokens: int) -> list[int]:
     return [min(size, needed) for size in sizes]
 
 
-def _grow(x_LBCKH, size):
-    return jnp.pad(x_LBCKH, ((0, 0), (0, 0), (0, size - x_LBCKH.shape[2]), (0, 0), (0, 0)))
+def _grow(x_LPKGCH, size):
+    return jnp.pad(x_LPKGCH, ((0, 0),) * 4 + ((0, size - x_LPKGCH.shape[4]), (0, 0)))
 
 
 def _empty(batch, num_tokens, pad_id):

@@ -17,7 +17,7 @@ from entropy_rl.types import Rollout
 class StepReport:
     """Numbers of one step."""
 
-    metrics: dict[str, float]
+    metrics: dict[str, float | int]
     old_logp_PGT: Float[Array, "P G T"]
     entropy_PGT: Float[Array, "P G T"]
 
@@ -69,5 +69,5 @@ def learn(
     return state, StepReport(metrics=metrics, old_logp_PGT=old_logp_PGT, entropy_PGT=entropy_PGT)
 
 
-def _scalars(metrics: dict) -> dict[str, float]:
+def _scalars(metrics: dict) -> dict[str, float | int]:
     return {name: value.item() for name, value in metrics.items()}

@@ -60,7 +60,7 @@ SUMMED = ("selection/candidates", "selection/quota", "selection/selected", "opti
 EXTREMES = {"policy/ratio_max": max, "covariance/max": max, "covariance/min": min}
 
 
-def over_updates(reports: list[dict[str, float]]) -> dict[str, float]:
+def over_updates(reports: list[dict[str, float | int]]) -> dict[str, float | int]:
     """The metrics of a step from those of its updates: counts add up, extremes stay, the rest is averaged."""
 
     def merge(name, values):

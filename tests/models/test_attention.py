@@ -5,9 +5,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from entropy_rl.models.attention import attend, rope_angles, rotate
+from entropy_rl.models.attention import attend as attend_by_head
+from entropy_rl.models.attention import by_head, rope_angles, rotate
 
 P, G, T, S, K, R, H = 2, 3, 5, 7, 2, 3, 10
+
+
+def attend(q, k, v, mask, prefix):
+    """The product's attention, given keys and values [B, T, K, H] and [P, S, K, H] like `plain`."""
+    num_prompts = q.shape[0] if prefix is None else prefix[2].shape[0]
+    if prefix is not None:
+        prefix = (prefix[0].swapaxes(1, 2), prefix[1].swapaxes(1, 2), prefix[2])
+    return attend_by_head(q, by_head(k, num_prompts), by_head(v, num_prompts), mask, prefix)
 
 
 def plain(q, k, v, mask, prefix):

@@ -51,7 +51,7 @@ def test_prefill_and_decode_equal_response_hidden(policy, params, batch):
     np.testing.assert_allclose(jnp.repeat(last_PD, GROUP, axis=0), hidden_BTD[:, 0], atol=1e-6)
     B, T = response_ids_BT.shape
     # Slots that are not written yet hold garbage, which must not be seen.
-    cache = jax.tree.map(lambda x: x + 7, policy.empty_cache(B, T))
+    cache = jax.tree.map(lambda x: x + 7, policy.empty_cache(B // GROUP, GROUP, T))
     step = compiled(policy.decode_step)
     for t in range(T - 1):
         position_B = jnp.repeat(prefix.length_P, GROUP) + t
@@ -117,11 +117,11 @@ def test_bfloat16_arithmetic_stays_near_float32(policy, params, batch, param_dty
     hidden = compiled(half.response_hidden)(params, *batch)
     np.testing.assert_allclose(hidden.astype("float32"), exact, rtol=0, atol=tolerance)
     prefix, _ = compiled(half.prefill)(params, *batch[:2])
-    position_B, cache = jnp.repeat(prefix.length_P, GROUP), half.empty_cache(6, 2)
+    position_B, cache = jnp.repeat(prefix.length_P, GROUP), half.empty_cache(6 // GROUP, GROUP, 2)
     token_B = batch[2][:, 0]
     decoded, cache = compiled(half.decode_step)(params, token_B, position_B, prefix, cache, jnp.int32(0))
     np.testing.assert_allclose(decoded.astype("float32"), exact[:, 1], rtol=0, atol=tolerance)
-    assert hidden.dtype == decoded.dtype == cache.k_LBCKH.dtype == jnp.bfloat16
+    assert hidden.dtype == decoded.dtype == cache.k_LPKGCH.dtype == jnp.bfloat16
     assert half.logits(params, hidden).dtype == jnp.float32
 
 

@@ -1,0 +1,146 @@
+"""Real short runs: what they leave, a real kill and resume, skipping to a stop, warnings."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from entropy_rl.config import BatchConfig, Evaluation, PolicyConfig, RunConfig
+from entropy_rl.data.tasks import CountdownTask
+from entropy_rl.objectives import KLCov, PPOClip, Regularizer
+from entropy_rl.observability.metric_names import unknown_names
+from entropy_rl.observability.run_record import read_rows
+from entropy_rl.train import train, warn_about
+from entropy_rl.training.optimizer import AdamW
+from entropy_rl.training.warm_start import WarmStart
+from tests.policies import TINY
+
+ROOT = Path(__file__).resolve().parents[1]
+TIMES = ("seconds/", "throughput/")
+
+
+def make_config(folder: Path, name: str = "short", **changes) -> RunConfig:
+    """Seven steps of two updates with everything switched on that a step can have."""
+    settings = dict(
+        name=name,
+        policy=PolicyConfig(architecture=TINY),
+        task=CountdownTask(num_train_prompts=31, num_heldout_prompts=5),
+        objective=KLCov(fraction=0.05),
+        optimizer=AdamW(learning_rate=1e-3),
+        batch=BatchConfig(prompts_per_step=4, samples_per_prompt=3, prompts_per_update=2),
+        regularizer=Regularizer(kl_coef=0.01),
+        evaluation=Evaluation(num_samples=2),
+        warm_start=WarmStart(
+            num_steps=3, batch_size=8, num_demonstrations=50, cache_folder=folder / "policies"
+        ),
+        num_steps=7,
+        checkpoint_every_steps=2,
+        runs_folder=folder / "runs",
+    )
+    return RunConfig(**(settings | changes))
+
+
+def without_times(rows: list[dict]) -> list[dict]:
+    return [{name: value for name, value in row.items() if not name.startswith(TIMES)} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run that never stopped: (its configuration, its summary)."""
+    config = make_config(tmp_path_factory.mktemp("whole"))
+    return config, train(config)
+
+
+def test_a_run_leaves_its_files(finished):
+    config, summary = finished
+    folder = config.runs_folder / config.name
+    rows = read_rows(folder / "metrics.jsonl")
+    history = json.loads((folder / f"entropy_history_{config.name}.json").read_text())
+    assert [row["step"] for row in rows] == [entry["step"] for entry in history] == list(range(1, 8))
+    assert [row["policy/entropy"] for row in rows] == [entry["entropy"] for entry in history]
+    assert json.loads((folder / "config.json").read_text())["objective"]["kind"] == "KLCov"
+    assert json.loads((folder / "summary.json").read_text()) == summary
+    assert {p.stem for p in (folder / "plots").glob("*.png")} >= {"reward", "entropy", "length", "covariance"}
+    assert list((folder / "tensorboard").glob("events.*"))
+
+
+def test_every_metric_of_a_run_is_explained_and_sane(finished):
+    config, _ = finished
+    rows = read_rows(config.runs_folder / config.name / "metrics.jsonl")
+    for row in rows:
+        assert unknown_names(row) == ()
+        assert 0 < row["policy/entropy"] < 3.2  # log 23 = 3.14
+        assert row["mismatch/logp_gap_max"] < 1e-5
+        assert row["selection/quota"] == row["selection/selected"]
+        assert 1 <= row["length/min"] <= row["length/max"] <= config.task.max_response_tokens
+    assert "heldout/pass@2" in rows[-1] and "heldout/accuracy" not in rows[0]
+
+
+def test_an_existing_run_is_not_overwritten_unasked(finished):
+    with pytest.raises(ValueError, match="overwrite"):
+        train(finished[0])
+
+
+CHILD = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {root!r})
+from tests.test_train import make_config
+from entropy_rl.train import train
+train(make_config(Path({folder!r}), checkpoint_every_steps=2), resume={resume})
+"""
+
+
+def start_child(folder: Path, *, resume: bool) -> subprocess.Popen:
+    code = CHILD.format(root=str(ROOT), folder=str(folder), resume=resume)
+    return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=os.environ, stdout=subprocess.DEVNULL)
+
+
+def test_a_killed_and_resumed_run_equals_one_that_never_stopped(finished, tmp_path):
+    metrics = tmp_path / "runs" / "short" / "metrics.jsonl"
+    child = start_child(tmp_path, resume=False)
+    deadline = time.monotonic() + 300
+    while not (metrics.is_file() and metrics.read_bytes().count(b"\n") >= 3):
+        assert child.poll() is None and time.monotonic() < deadline, "the run ended before it could be killed"
+        time.sleep(0.005)
+    child.send_signal(signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL
+    killed_at = len(read_rows(metrics))
+    assert 3 <= killed_at < 7
+    assert start_child(tmp_path, resume=True).wait(timeout=300) == 0
+    config, _ = finished
+    whole = config.runs_folder / config.name
+    assert without_times(read_rows(metrics)) == without_times(read_rows(whole / "metrics.jsonl"))
+    history = "entropy_history_short.json"
+    assert (metrics.parent / history).read_bytes() == (whole / history).read_bytes()
+
+
+def test_updates_that_stop_being_finite_stop_the_run(tmp_path):
+    config = make_config(
+        tmp_path,
+        optimizer=AdamW(learning_rate=1e30),
+        objective=PPOClip(),
+        regularizer=Regularizer(entropy_coef=0.1),  # an untrained policy earns no reward, hence no gradient
+        evaluation=None,
+        max_skipped_updates=2,
+    )
+    with pytest.raises(RuntimeError, match="not finite"):
+        train(config)
+    rows = read_rows(config.runs_folder / config.name / "metrics.jsonl")
+    assert sum(row["optimizer/skipped_updates"] for row in rows) >= 2
+
+
+def test_kl_cov_with_one_update_a_rollout_warns(tmp_path):
+    batch = BatchConfig(prompts_per_step=4, samples_per_prompt=3, prompts_per_update=4)
+    with pytest.warns(UserWarning, match="does nothing"):
+        warn_about(make_config(tmp_path, batch=batch))
+
+
+def test_batches_that_do_not_divide_are_refused():
+    with pytest.raises(ValueError, match="prompts_per_update"):
+        BatchConfig(prompts_per_step=6, prompts_per_update=4)
