@@ -1,25 +1,23 @@
-"""The command line: python -m entropy_rl COMMAND, each command a dataclass of its arguments."""
+"""The command line: python -m entropy_rl COMMAND."""
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import tyro
 
-from entropy_rl import commands
-from entropy_rl.config import RunConfig
-from entropy_rl.config_file import load_config
-
-COMMANDS: dict[str, type] = {
-    "train": commands.Train,
-    "sft": commands.Sft,
-    "generate": commands.Generate,
-    "score": commands.Score,
-    "evaluate": commands.Evaluate,
-    "export": commands.Export,
-    "bench": commands.Bench,
+COMMANDS = {
+    "train": "Train a policy with GRPO, Clip-Cov or KL-Cov.",
+    "sft": "Train a policy on demonstrations and write it as a Hugging Face folder.",
+    "generate": "Sample completions of prompts.",
+    "score": "Print log-probs and entropies of given completions.",
+    "evaluate": "Measure a policy on held-out prompts: accuracy, pass@k, average@k.",
+    "export": "Write the policy of a run as a Hugging Face folder, which transformers loads.",
+    "bench": "Time the parts of a training step.",
 }
+"""Each is a module of entropy_rl.commands; only the one that is called is imported, to start quickly."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -38,36 +36,42 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def parse(name: str, args: Sequence[str]) -> Any:
     """The command with its arguments. Dotted names override fields of the configuration."""
-    command = COMMANDS[name]
+    command = getattr(import_module(f"entropy_rl.commands.{name}"), name.capitalize())
     default: Any = tyro.MISSING_NONPROP
-    if issubclass(command, commands.Configured):
-        default = command(config=_config_path(args), settings=_settings(args))
+    if "settings" in command.__dataclass_fields__:
+        default = _with_configuration(command, args)
     return tyro.cli(
         command,
         args=list(args),
         default=default,
         prog=f"python -m entropy_rl {name}",
         description=command.__doc__,
-        config=(tyro.conf.AvoidSubcommands, tyro.conf.HelptextFromCommentsOff),
+        config=(tyro.conf.AvoidSubcommands,),
     )
 
 
-def _config_path(args: Sequence[str]) -> Path:
-    """The value of --config, looked up before the rest can be parsed: it decides which fields there are."""
+def _with_configuration(command: type, args: Sequence[str]) -> Any:
+    """The command's defaults under the configuration of --config, which decides what fields there are."""
+    from entropy_rl.commands.configured import DEFAULT_CONFIG
+    from entropy_rl.config_file import load_config
+
+    path = DEFAULT_CONFIG
     for position, arg in enumerate(args):
         if arg == "--config" and position + 1 < len(args):
-            return Path(args[position + 1])
-        if arg.startswith("--config="):
-            return Path(arg.removeprefix("--config="))
-    return commands.DEFAULT_CONFIG
-
-
-def _settings(args: Sequence[str]) -> RunConfig:
-    return load_config(_config_path(args))
+            path = Path(args[position + 1])
+        elif arg.startswith("--config="):
+            path = Path(arg.removeprefix("--config="))
+    return command(config=path, settings=load_config(path))
 
 
 def _overview() -> str:
-    lines = ["usage: python -m entropy_rl COMMAND [--help] ...", ""]
-    for name, command in COMMANDS.items():
-        lines.append(f"  {name:10s}{(command.__doc__ or '').splitlines()[0]}")
-    return "\n".join([*lines, "", "python -m entropy_rl COMMAND --help lists every argument of a command."])
+    lines = [f"  {name:10s}{meaning}" for name, meaning in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: python -m entropy_rl COMMAND [--help] ...",
+            "",
+            *lines,
+            "",
+            "python -m entropy_rl COMMAND --help lists every argument of a command.",
+        ]
+    )

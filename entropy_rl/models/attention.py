@@ -5,8 +5,8 @@ shares with the other samples of its group. The blocks keep their own shapes to 
 repeated neither for the samples of a prompt nor for the query heads of a key-value head.
 
 Inside, heads come before tokens: queries are [P, K, G, Q, H], where Q runs over the R = N / K query heads of
-a key-value head and their T tokens. So the products with the own keys, batched over P, K and G, and those with
-the prompt's, batched over P and K, both read the one array as it lies. U is the number of own keys.
+a key-value head and their T tokens. So the products with the own keys, batched over P, K and G, and those
+with the prompt's, batched over P and K, both read the one array as it lies. U is the number of own keys.
 
 Scores and their softmax are f32 whatever the dtype of the inputs.
 """

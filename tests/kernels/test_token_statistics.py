@@ -1,4 +1,4 @@
-"""One body for every implementation: the reference in float64 is the judge."""
+"""The reference in float64 is the judge, whatever the tiles."""
 
 import jax
 import jax.numpy as jnp
@@ -6,15 +6,13 @@ import numpy as np
 import pytest
 
 from pallas_kernels.token_statistics import (
-    Chunked,
-    Materialized,
     statistics_of_logits,
     token_statistics,
     token_statistics_reference,
 )
+from pallas_kernels.token_statistics.tiled import tile_width
 
-IMPLEMENTATIONS = [Materialized(), Chunked(num_tokens=5), Chunked(num_tokens=1000), None]
-TOLERANCE = {"float32": 2e-6, "bfloat16": 2e-2}
+TOLERANCE = {"float32": 5e-6, "bfloat16": 2e-2}
 """Relative to the norm of the reference; bf16 rounds the gradient of the logits before the products."""
 
 
@@ -38,17 +36,17 @@ def in_float64(hidden_TD, head_VD, label_T, temperature, bars):
         ]
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS, ids=str)
+@pytest.mark.parametrize("columns", [1, 30, 1000])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("num_tokens", [1, 17])
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
-def test_values_and_gradients_match_the_float64_reference(
-    implementation, dtype, num_tokens, temperature, key
-):
+def test_values_and_gradients_match_the_float64_reference(columns, dtype, num_tokens, temperature, key):
     hidden_TD, head_VD, label_T = operands(num_tokens, dtype, key)
     bars = tuple(jax.random.normal(k, (num_tokens,)) for k in jax.random.split(key))
     values, pull = jax.vjp(
-        lambda h, w: token_statistics(h, w, label_T, temperature=temperature, implementation=implementation),
+        lambda h, w: token_statistics(
+            h, w, label_T, temperature=temperature, max_tile_bytes=4 * num_tokens * columns
+        ),
         hidden_TD,
         head_VD,
     )
@@ -71,13 +69,23 @@ def test_a_dominant_logit_gives_zero_entropy_and_finite_gradients():
     assert jnp.all(jnp.isfinite(pull((jnp.ones(3), jnp.ones(3)))[0]))
 
 
-def test_the_default_holds_no_more_logits_than_allowed():
-    hidden_TD, head_VD, label_T = operands(67, "float32", jax.random.key(2), vocab=4099)
-    budget = 16 * 4099 * 4
+def test_no_array_of_all_logits_exists_forward_or_backward():
+    num_tokens, vocab, budget = 67, 4099, 4 * 67 * 100
+    hidden_TD, head_VD, label_T = operands(num_tokens, "float32", jax.random.key(2), vocab=vocab)
 
-    def peak_bytes(**kwargs):
-        step = jax.jit(jax.grad(lambda h: token_statistics(h, head_VD, label_T, **kwargs)[0].sum()))
-        return step.lower(hidden_TD).compile().memory_analysis().temp_size_in_bytes
+    def loss(hidden_TD):
+        logp_T, entropy_T = token_statistics(hidden_TD, head_VD, label_T, max_tile_bytes=budget)
+        return (logp_T + entropy_T).sum()
 
-    assert peak_bytes(max_logits_bytes=budget) < 3 * budget
-    assert peak_bytes() > 67 * 4099 * 4
+    memory = jax.jit(jax.grad(loss)).lower(hidden_TD).compile().memory_analysis()
+    head_bytes = 4 * head_VD.size  # its gradient is computed too
+    assert memory.temp_size_in_bytes < 8 * budget + 3 * head_bytes < 4 * num_tokens * vocab
+
+
+@pytest.mark.parametrize(
+    ("num_tokens", "vocab", "width"),
+    [(2048, 151_936, 2374), (8192, 152_064, 864), (10, 64, 64), (2, 4099, 100), (1 << 30, 131, 1)],
+)
+def test_tiles_divide_the_vocabulary_where_a_near_width_does(num_tokens, vocab, width):
+    got = tile_width(num_tokens, vocab, 800 if vocab == 4099 else 32 << 20)
+    assert got == width

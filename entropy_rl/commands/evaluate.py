@@ -1,0 +1,25 @@
+"""python -m entropy_rl evaluate"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from entropy_rl.commands.configured import Configured
+from entropy_rl.heldout import evaluate_folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(Configured):
+    """Measure a policy on the held-out prompts of a configuration's task: accuracy, pass@k, average@k."""
+
+    from_policy: Path | None = None
+    """Hugging Face folder or folder of a run; by default what the configuration's run would start from."""
+    output: Path | None = None
+    """Write the numbers to this JSON file as well."""
+
+    def run(self) -> None:
+        numbers = evaluate_folder(self.settings, self.from_policy)
+        text = json.dumps(numbers, indent=2)
+        print(text)
+        if self.output is not None:
+            self.output.write_text(text + "\n")

@@ -1,0 +1,29 @@
+"""python -m entropy_rl score"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from entropy_rl.data.text_pairs import read_text_pairs
+from entropy_rl.evaluation.score import score_rows
+from entropy_rl.stored_policy import read_policy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """Print log-probs and entropies of given completions, a JSON object a row.
+
+    Rows of the input are {"prompt", "completion"}, each tokenised by itself, without chat template or special
+    tokens. The output has "logps" and "entropies" (nats, temperature 1), one entry a completion token.
+    """
+
+    policy: Path
+    """Hugging Face folder, or the folder of a run (its newest checkpoint)."""
+    input: Path
+    """JSONL file of {"prompt", "completion"}."""
+
+    def run(self) -> None:
+        rows = read_text_pairs(self.input)
+        stored = read_policy(self.policy)
+        for row in score_rows(stored.policy, stored.params, stored.tokenizer, rows):
+            print(json.dumps(row))
