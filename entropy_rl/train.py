@@ -1,6 +1,5 @@
 """The programme: prompts -> rollouts -> rewards -> advantages -> updates -> metrics, step after step."""
 
-import resource
 import warnings
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from entropy_rl.data.pipeline import PromptPipeline
 from entropy_rl.data.tasks import Grader
 from entropy_rl.evaluation.evaluate import response_texts
 from entropy_rl.heldout import heldout_numbers
+from entropy_rl.host_memory import peak_memory_bytes
 from entropy_rl.objectives import KLCov
 from entropy_rl.observability.clock import Clock
 from entropy_rl.observability.plots import draw_run
@@ -206,8 +206,3 @@ def stop_if_not_finite(config: RunConfig, state: TrainState, step: int, checkpoi
             f"(max_skipped_updates is {config.max_skipped_updates}); {where}; lower optimizer.learning_rate "
             "and resume from it"
         )
-
-
-def peak_memory_bytes() -> int:
-    """Largest resident memory of this process so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

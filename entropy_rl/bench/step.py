@@ -1,12 +1,12 @@
 """How long the parts of one training step take after warm-up, on the present device."""
 
-import resource
 import statistics
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 
+from entropy_rl.host_memory import peak_memory_bytes
 from entropy_rl.models.config import Qwen2Config
 from entropy_rl.models.policy import Policy
 from entropy_rl.objectives import GroupAdvantage, KLCov
@@ -112,5 +112,5 @@ def _report(workload: Workload, steps: list[dict[str, float]]) -> dict:
         report[f"{phase}_range_s"] = [round(min(seconds), 4), round(max(seconds), 4)]
     for phase in ("rollout", "update", "step"):
         report[f"{phase}_tokens_per_second"] = round(num_tokens / report[f"{phase}_s"])
-    report["peak_memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    report["peak_memory_mib"] = peak_memory_bytes() >> 20
     return report
