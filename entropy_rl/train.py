@@ -13,6 +13,7 @@ from entropy_rl.data.tasks import Grader
 from entropy_rl.evaluation.evaluate import response_texts
 from entropy_rl.heldout import heldout_numbers
 from entropy_rl.host_memory import peak_memory_bytes
+from entropy_rl.models.parameters import count
 from entropy_rl.objectives import KLCov
 from entropy_rl.observability.clock import Clock
 from entropy_rl.observability.plots import draw_run
@@ -82,6 +83,7 @@ def train(config: RunConfig, *, resume: bool = False, overwrite: bool = False) -
         grader = stack.enter_context(config.task.open_grader())
         progress = ProgressReport(config.name, num_steps=config.num_steps, done_steps=done.step)
         stack.enter_context(progress)
+        progress.say(introduction(bench))
         num_updates = done.num_updates
         for step in range(done.step + 1, config.num_steps + 1):
             state, metrics = take_step(bench, grader, state, step)
@@ -174,6 +176,17 @@ def progress_of(bench: Workbench, folder: RunFolder, step: int, num_updates: int
 def under(prefix: str, numbers: dict) -> dict:
     """The numbers as metrics `prefix/name`."""
     return {f"{prefix}/{name}": value for name, value in numbers.items()}
+
+
+def introduction(bench: Workbench) -> str:
+    """What the run is about to do, in a line or two; the first step is long, since it compiles."""
+    config, batch = bench.config, bench.config.batch
+    left_out = f" ({bench.prompts.num_too_long} longer ones left out)" if bench.prompts.num_too_long else ""
+    return (
+        f"{config.name}: {type(config.objective).__name__} on {count(bench.start.policy.config):,} parameters; "
+        f"{len(bench.prompts.prompts):,} prompts{left_out}; a step is {batch.prompts_per_step} prompts x "
+        f"{batch.samples_per_prompt} samples and {batch.updates_per_step} updates; the first one compiles"
+    )
 
 
 def due(every_steps: int, step: int, num_steps: int) -> bool:
