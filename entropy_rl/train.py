@@ -183,7 +183,7 @@ def introduction(bench: Workbench) -> str:
     config, batch = bench.config, bench.config.batch
     left_out = f" ({bench.prompts.num_too_long} longer ones left out)" if bench.prompts.num_too_long else ""
     return (
-        f"{config.name}: {type(config.objective).__name__} on {count(bench.start.policy.config):,} parameters; "
+        f"{config.name}: {type(config.objective).__name__}, {count(bench.start.policy.config):,} parameters; "
         f"{len(bench.prompts.prompts):,} prompts{left_out}; a step is {batch.prompts_per_step} prompts x "
         f"{batch.samples_per_prompt} samples and {batch.updates_per_step} updates; the first one compiles"
     )
