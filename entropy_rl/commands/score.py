@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import jax
+
 from entropy_rl.data.text_pairs import read_text_pairs
 from entropy_rl.evaluation.score import score_rows
 from entropy_rl.stored_policy import read_policy
@@ -28,5 +30,5 @@ class Score:
     def run(self) -> None:
         rows = read_text_pairs(self.input)
         stored = read_policy(self.policy, param_dtype=self.dtype)
-        for row in score_rows(stored.policy, stored.params, stored.tokenizer, rows):
+        for row in score_rows(stored.policy, jax.device_put(stored.params), stored.tokenizer, rows):
             print(json.dumps(row))
