@@ -5,7 +5,7 @@ Sized for a first look on a CPU with a policy of 135 million parameters; for rea
     python -m entropy_rl train --config configs/gsm8k_kl_cov.py --policy.directory policies/smollm2-135m \\
         --task.train.path data/gsm8k/train.jsonl --task.heldout.path data/gsm8k/test.jsonl
 
-The policy folder is any Hugging Face folder of a Qwen2 model with its tokenizer; the files are GSM8K's own JSONL.
+The policy folder is any Hugging Face folder of a Qwen2 model with its tokenizer; the files are GSM8K's JSONL.
 """
 
 from pathlib import Path
