@@ -1,5 +1,6 @@
 """The command line: python -m entropy_rl COMMAND."""
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -18,6 +19,8 @@ COMMANDS = {
     "bench": "Time the parts of a training step.",
 }
 """Each is a module of entropy_rl.commands; only the one that is called is imported, to start quickly."""
+TRACEBACK = "ENTROPY_RL_TRACEBACK"
+"""Set to 1, this variable of the environment shows errors with their tracebacks."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -27,11 +30,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(_overview())
         return
     if argv[0] not in COMMANDS:
-        sys.exit(f"entropy_rl: there is no command {argv[0]!r}\n\n{_overview()}")
+        _give_up(f"entropy_rl: there is no command {argv[0]!r}\n\n{_overview()}")
     try:
         parse(argv[0], argv[1:]).run()
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(f"entropy_rl {argv[0]}: {error}")
+    except (ValueError, FileNotFoundError, RuntimeError) as error:
+        if os.environ.get(TRACEBACK):
+            raise
+        _give_up(f"entropy_rl {argv[0]}: {error}\n({TRACEBACK}=1 shows where)")
+
+
+def _give_up(message: str) -> None:
+    print(message, file=sys.stderr)
+    sys.exit(2)
 
 
 def parse(name: str, args: Sequence[str]) -> Any:

@@ -25,6 +25,8 @@ from entropy_rl.training.learner import Learner
 from entropy_rl.training.optimizer import AdamW
 from entropy_rl.training.warm_start import WarmStart
 
+Dtype = Literal["float32", "bfloat16"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyConfig:
@@ -34,9 +36,9 @@ class PolicyConfig:
     """Hugging Face folder of a pretrained policy; None starts from random parameters."""
     architecture: Qwen2Config | None = None
     """Sizes of a policy that starts from random parameters; a folder brings its own."""
-    param_dtype: str = "float32"
+    param_dtype: Dtype = "float32"
     """Dtype in which parameters are kept and updated."""
-    compute_dtype: str = "float32"
+    compute_dtype: Dtype = "float32"
     """Dtype of activations and matrix products."""
     rematerialize: bool = False
     """Recompute each layer in the backward pass instead of keeping its activations."""
@@ -84,13 +86,20 @@ class Evaluation:
     """How the policy is measured on the task's held-out prompts."""
 
     every_steps: int = 0
-    """Evaluate after each so many steps; 0 only at the end of the run."""
+    """Evaluate after each so many steps of training; 0: not on the way."""
+    at_end: bool = True
+    """Evaluate after the last step of training."""
     num_samples: int = 8
     """Samples of each prompt: average@k over all of them, pass@k for each power of two up to them."""
     max_prompts: int | None = None
     """Use only the first so many held-out prompts (None: all)."""
     sampling: Sampling = Sampling()
     """How responses are drawn; the paper's AIME and AMC figures use temperature 0.6."""
+
+    def due(self, step: int, num_steps: int) -> bool:
+        """Whether training evaluates after this step."""
+        on_the_way = self.every_steps > 0 and step % self.every_steps == 0
+        return on_the_way or (self.at_end and step == num_steps)
 
     def sampler(self, training: Sampler) -> Sampler:
         """The training sampler with these settings instead of its own."""
@@ -134,6 +143,14 @@ class RunConfig:
             raise ValueError(
                 "num_steps, checkpoint_every_steps and max_skipped_updates must be at least 1, got "
                 f"{self.num_steps}, {self.checkpoint_every_steps} and {self.max_skipped_updates}"
+            )
+
+        shards = self.mesh.data * self.mesh.fsdp
+        prompts_at_once = self.batch.prompts_per_update // self.batch.num_microbatches
+        if prompts_at_once % shards:
+            raise ValueError(
+                f"mesh.data * mesh.fsdp must divide the prompts of a micro-batch, got {shards} and "
+                f"{prompts_at_once}; change the batch or the mesh"
             )
 
     def key(self, stream: Literal["init", "sampler", "selection", "evaluation"], step: int = 0) -> jax.Array:

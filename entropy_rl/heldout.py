@@ -6,6 +6,7 @@ from entropy_rl.config import RunConfig
 from entropy_rl.data.tasks import Grader
 from entropy_rl.evaluation import evaluate
 from entropy_rl.observability.bar import Bar
+from entropy_rl.parallelism import batch_sharding
 from entropy_rl.starting_policy import load_policy, starting_policy
 from entropy_rl.stored_policy import StoredPolicy
 
@@ -23,6 +24,7 @@ def heldout_numbers(config: RunConfig, stored: StoredPolicy, grader: Grader) -> 
             config.key("evaluation"),
             max_prompt_tokens=config.task.max_prompt_tokens,
             prompts_per_batch=config.batch.prompts_per_step,
+            placement=batch_sharding(config.mesh.build()),
             on_batch=bar.update,
         )
     return report.numbers()

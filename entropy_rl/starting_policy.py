@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-import shutil
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,8 +41,20 @@ def load_policy(config: RunConfig, directory: Path) -> StoredPolicy:
 
 def warm_start_folder(config: RunConfig) -> Path:
     """Where the warm start of these settings is kept: its name is a digest of all that decides it."""
-    parts = (FORMAT_VERSION, config.policy, config.task, config.warm_start, config.seed)
+    parts = [
+        FORMAT_VERSION,
+        config.policy,
+        config.task,
+        replace(config.warm_start, cache_folder=Path()),
+        config.seed,
+    ]
     digest = hashlib.sha256(json.dumps([json_value(part) for part in parts], sort_keys=True).encode())
+    if config.warm_start.demonstrations_file is not None:
+        digest.update(config.warm_start.demonstrations_file.read_bytes())
+    if config.policy.directory is not None:
+        for file in sorted(config.policy.directory.iterdir()):
+            status = file.stat()
+            digest.update(f"{file.name} {status.st_size} {status.st_mtime_ns}".encode())
     return config.warm_start.cache_folder / f"warm-start-{digest.hexdigest()[:12]}"
 
 
@@ -62,10 +74,12 @@ def make_warm_start(config: RunConfig, output: Path) -> None:
             seed=config.seed,
             on_step=lambda step, loss: bar.update(step, f"loss {loss:.3f}"),
         )
-    unfinished = output.with_name(output.name + ".unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    save_policy(start.policy, params, start.tokenizer, unfinished, dtype=config.policy.param_dtype)
-    unfinished.replace(output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f"{output.name}.", dir=output.parent) as unfinished:
+        whole = Path(unfinished) / "whole"
+        save_policy(replace(start, params=params), whole)
+        if not output.exists():  # another run may have made the same one meanwhile
+            whole.replace(output)
 
 
 def _before_warm_start(config: RunConfig) -> StoredPolicy:

@@ -1,5 +1,7 @@
 """Policies in folders: Hugging Face's, and those of runs, whose weights are in a checkpoint."""
 
+import json
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from entropy_rl.data.tokenizers import Tokenizer, load_tokenizer
 from entropy_rl.models.hf import load_config, load_pretrained, save_pretrained
 from entropy_rl.models.policy import Policy
 from entropy_rl.observability.json_files import write_json
-from entropy_rl.training.checkpoint import restore_params
+from entropy_rl.training.checkpoint import Checkpoints
 
 SKELETON = "policy"
 """Folder of a run with architecture and tokenizer; with a checkpoint's parameters it is a whole policy."""
@@ -32,32 +34,46 @@ def read_policy(directory: Path, *, step: int | None = None, param_dtype: str | 
     Raises ValueError when the folder is neither.
     """
     directory = Path(directory)
-    of_run = (directory / SKELETON / "config.json").is_file()
-    if of_run:
+    if (directory / SKELETON / "config.json").is_file():
         tokenizer = load_tokenizer(directory / SKELETON)
         architecture = load_config(directory / SKELETON)
-        params = restore_params(directory / "checkpoints", step)
+        stored_dtype = json.loads((directory / SKELETON / "config.json").read_text())["torch_dtype"]
+        abstract = Policy(architecture).abstract_params(stored_dtype)
+        with closing(Checkpoints(directory / "checkpoints")) as checkpoints:
+            params = jax.device_get(checkpoints.restore_params(abstract, step))
         params = params if param_dtype is None else jax.tree.map(lambda x: x.astype(param_dtype), params)
     else:
         if step is not None:
             raise ValueError(f"only the folder of a run has steps; {directory} is none")
         architecture, params = load_pretrained(directory, param_dtype)
         tokenizer = load_tokenizer(directory)
-    compute_dtype = str(jax.tree.leaves(params)[0].dtype)
-    return StoredPolicy(policy=Policy(architecture, compute_dtype), params=params, tokenizer=tokenizer)
+    return StoredPolicy(policy=Policy(architecture, _dtype(params)), params=params, tokenizer=tokenizer)
 
 
-def save_policy(policy: Policy, params, tokenizer: Tokenizer, directory: Path, *, dtype: str) -> None:
-    """Writes a folder that `transformers` loads: weights, config.json and tokenizer."""
-    directory.mkdir(parents=True, exist_ok=True)
-    tokenizer.save(directory)
-    save_pretrained(directory, policy.config, params, dtype=dtype, tokenizer_dir=directory)
+def save_policy(stored: StoredPolicy, directory: Path, *, dtype: str | None = None) -> None:
+    """Writes a folder that `transformers` loads: weights, config.json, tokenizer and its stop ids.
+
+    `dtype` None keeps that of the parameters. Raises ValueError when the folder exists and is not empty.
+    """
+    if directory.is_dir() and any(directory.iterdir()):
+        raise ValueError(f"a policy is written to a new or empty folder, got {directory}; choose another")
+    _save_tokenizer(stored.tokenizer, directory)
+    save_pretrained(directory, stored.policy.config, stored.params, dtype=dtype or _dtype(stored.params))
 
 
 def save_skeleton(stored: StoredPolicy, run_folder: Path) -> None:
     """Writes what `read_policy` needs beside a run's checkpoints."""
     directory = run_folder / SKELETON
+    _save_tokenizer(stored.tokenizer, directory)
+    write_json(directory / "config.json", stored.policy.config.to_hf(_dtype(stored.params)))
+
+
+def _save_tokenizer(tokenizer: Tokenizer, directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
-    stored.tokenizer.save(directory)
-    dtype = jnp.dtype(jax.tree.leaves(stored.params)[0].dtype).name
-    write_json(directory / "config.json", stored.policy.config.to_hf(dtype))
+    tokenizer.save(directory)
+    ids = {"eos_token_id": list(tokenizer.stop_ids), "pad_token_id": tokenizer.pad_id}
+    write_json(directory / "generation_config.json", ids)
+
+
+def _dtype(params) -> str:
+    return jnp.dtype(jax.tree.leaves(params)[0].dtype).name

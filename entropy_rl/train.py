@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
+import orbax.checkpoint as ocp
 
 from entropy_rl.config import RunConfig
 from entropy_rl.data.pipeline import PromptPipeline
@@ -18,7 +19,7 @@ from entropy_rl.objectives import KLCov
 from entropy_rl.observability.clock import Clock
 from entropy_rl.observability.plots import draw_run
 from entropy_rl.observability.progress import ProgressReport
-from entropy_rl.observability.run_folder import RunFolder, validate_name
+from entropy_rl.observability.run_folder import RunFolder, run_exists
 from entropy_rl.observability.run_record import METRICS_FILE, read_history, read_rows
 from entropy_rl.parallelism import batch_sharding
 from entropy_rl.sampler import Sampler
@@ -72,14 +73,15 @@ def train(config: RunConfig, *, resume: bool = False, overwrite: bool = False) -
     killed before its first checkpoint begins again); `overwrite` deletes an earlier run of the same name.
     Raises ValueError for settings that cannot work, RuntimeError when updates stop being finite.
     """
+    check_folder(config, resume=resume, overwrite=overwrite)
     warn_about(config)
     bench = Workbench.of(config)
     with ExitStack() as stack:
-        folder, checkpoints = open_folder(config, resume=resume, overwrite=overwrite)
+        folder, checkpoints, done = open_run(bench, resume=resume, overwrite=overwrite)
         stack.enter_context(folder)
         stack.enter_context(closing(checkpoints))
         save_skeleton(bench.start, folder.path)
-        state, done = begin(bench, checkpoints)
+        state = begin(bench, checkpoints)
         grader = stack.enter_context(config.task.open_grader())
         progress = ProgressReport(config.name, num_steps=config.num_steps, done_steps=done.step)
         stack.enter_context(progress)
@@ -89,14 +91,14 @@ def train(config: RunConfig, *, resume: bool = False, overwrite: bool = False) -
             state, metrics = take_step(bench, grader, state, step)
             num_updates += config.batch.updates_per_step - metrics["optimizer/skipped_updates"]
             metrics["optimizer/learning_rate"] = float(config.optimizer.schedule()(max(num_updates - 1, 0)))
-            if config.evaluation and due(config.evaluation.every_steps, step, config.num_steps):
+            if config.evaluation and config.evaluation.due(step, config.num_steps):
                 stored = replace(bench.start, params=state.params)
                 metrics |= under("heldout", heldout_numbers(config, stored, grader))
             folder.record(step, metrics)
             progress.step(step, metrics)
-            if due(config.checkpoint_every_steps, step, config.num_steps):
+            stop_if_not_finite(config, metrics["optimizer/skipped_in_a_row"], step, checkpoints)
+            if step % config.checkpoint_every_steps == 0 or step == config.num_steps:
                 checkpoints.save(state, progress_of(bench, folder, step, num_updates))
-            stop_if_not_finite(config, state, step, checkpoints)
     summary = folder.finish({"peak_memory_bytes": peak_memory_bytes()})
     draw_run(folder.path)
     progress.table(read_rows(folder.path / METRICS_FILE))
@@ -119,7 +121,7 @@ def take_step(bench: Workbench, grader: Grader, state: TrainState, step: int) ->
     if bench.ref_params is not None:
         with clock("ref_logp"):
             ref_logp_PGT, _ = jax.block_until_ready(bench.learner.log_probs(bench.ref_params, rollout))
-    state, report = learn(
+    state, metrics = learn(
         bench.learner,
         state,
         rollout,
@@ -129,37 +131,60 @@ def take_step(bench: Workbench, grader: Grader, state: TrainState, step: int) ->
         ref_logp_PGT=ref_logp_PGT,
         clock=clock,
     )
-    metrics = report.metrics | reward_metrics(grades, rollout, bench.start.tokenizer.stop_ids)
+    metrics |= reward_metrics(grades, rollout, bench.start.tokenizer.stop_ids)
     return state, metrics | time_metrics(clock, grades, rollout)
 
 
-def open_folder(config: RunConfig, *, resume: bool, overwrite: bool) -> tuple[RunFolder, Checkpoints]:
-    """The run's folder, rewound to the newest checkpoint when resuming, and its checkpoints."""
-    path = config.runs_folder / validate_name(config.name)
-    resume_step = None
+def check_folder(config: RunConfig, *, resume: bool, overwrite: bool) -> None:
+    """Refuses what cannot work with the run's folder, before anything is loaded or written."""
+    exists = run_exists(config.runs_folder, config.name)
+    path = config.runs_folder / config.name
+    if resume and overwrite:
+        raise ValueError("a run is either resumed or overwritten, got both --resume and --overwrite")
+    if resume and not exists:
+        raise ValueError(
+            f"a run to resume must exist, {path} holds none; check --name, or leave --resume out"
+        )
+    if exists and not resume and not overwrite:
+        raise ValueError(
+            f"{path} holds a run already; go on with it by --resume, delete it by --overwrite, or choose "
+            "another --name"
+        )
+
+
+def open_run(bench: Workbench, *, resume: bool, overwrite: bool) -> tuple[RunFolder, Checkpoints, Progress]:
+    """The run's folder, its checkpoints and how far it had come; nothing is written before all checks."""
+    config, done = bench.config, None
     if resume:
-        with closing(Checkpoints(path / "checkpoints", keep=config.keep_checkpoints)) as earlier:
-            resume_step = earlier.latest_step or 0
+        with closing(Checkpoints(config.runs_folder / config.name / "checkpoints")) as earlier:
+            done = earlier.progress()
+    if done is None:
+        done = Progress(step=0, num_updates=0, seed=config.seed, data_position={}, entropy_history=[])
+    else:
+        if done.seed != config.seed:
+            raise ValueError(
+                f"a resumed run must keep its seed {done.seed}, got {config.seed}; leave it as it was"
+            )
+        bench.prompts.set_state(done.data_position)
     folder = RunFolder.create(
-        config.runs_folder, config.name, config, resume_step=resume_step, overwrite=overwrite
+        config.runs_folder,
+        config.name,
+        config,
+        resume_step=done.step if resume else None,
+        resume_history=done.entropy_history,
+        overwrite=overwrite,
     )
-    return folder, Checkpoints(folder.checkpoints, keep=config.keep_checkpoints)
+    return folder, Checkpoints(folder.checkpoints, keep=config.keep_checkpoints), done
 
 
-def begin(bench: Workbench, checkpoints: Checkpoints) -> tuple[TrainState, Progress]:
+def begin(bench: Workbench, checkpoints: Checkpoints) -> TrainState:
     """The state to go on from: the newest checkpoint's, or a fresh one."""
     state = bench.learner.init(bench.start.params)
     if checkpoints.latest_step is None:
-        return state, Progress(
-            step=0, num_updates=0, seed=bench.config.seed, data_position={}, entropy_history=[]
-        )
-    state, done = checkpoints.restore(state)
-    if done.seed != bench.config.seed:
-        raise ValueError(
-            f"a resumed run must keep its seed {done.seed}, got {bench.config.seed}; leave seed as it was"
-        )
-    bench.prompts.set_state(done.data_position)
-    return state, done
+        return state
+    like = jax.tree.map(ocp.utils.to_shape_dtype_struct, state)
+    del state  # or there would be two at once
+    return checkpoints.restore(like)
 
 
 def progress_of(bench: Workbench, folder: RunFolder, step: int, num_updates: int) -> Progress:
@@ -189,33 +214,45 @@ def introduction(bench: Workbench) -> str:
     )
 
 
-def due(every_steps: int, step: int, num_steps: int) -> bool:
-    """Whether what is done after each so many steps (0: none) and after the last is done now."""
-    return step == num_steps or (every_steps > 0 and step % every_steps == 0)
-
-
 def warn_about(config: RunConfig) -> None:
     """Points out settings that are allowed but do not do what they seem to."""
-    if isinstance(config.objective, KLCov) and config.batch.updates_per_step == 1:
+    objective, batch = config.objective, config.batch
+    if isinstance(objective, KLCov) and batch.updates_per_step == 1:
         warnings.warn(
             "KL-Cov with one update per rollout does nothing: its penalty |logp - old_logp| has no gradient "
             "while the policy is still the one that sampled; lower batch.prompts_per_update to make several",
             stacklevel=3,
         )
+    most_tokens = batch.prompts_per_update * batch.samples_per_prompt * config.task.max_response_tokens
+    if (
+        objective.needs_selection
+        and not objective.scope.at_least_one
+        and objective.fraction * most_tokens < 1
+    ):
+        warnings.warn(
+            f"objective.fraction {objective.fraction} of a mini-batch of at most {most_tokens} tokens is "
+            "less than one token: none is ever selected; raise the fraction or batch.prompts_per_update",
+            stacklevel=3,
+        )
+    if config.policy.param_dtype == "bfloat16":
+        warnings.warn(
+            "parameters kept in bfloat16 have 8 bits: an update below 1/256 of a weight is lost, as most are "
+            "at a learning rate of 1e-6; to train in earnest keep policy.param_dtype float32 and set "
+            "policy.compute_dtype bfloat16",
+            stacklevel=3,
+        )
 
 
-def stop_if_not_finite(config: RunConfig, state: TrainState, step: int, checkpoints: Checkpoints) -> None:
+def stop_if_not_finite(config: RunConfig, skipped_in_a_row: int, step: int, checkpoints: Checkpoints) -> None:
     """Raises RuntimeError when too many updates in a row were skipped."""
-    skipped = int(state.num_skipped_in_a_row)
-    if skipped >= config.max_skipped_updates:
-        last_good = checkpoints.latest_step
-        where = (
-            "there is no checkpoint yet"
-            if last_good is None
-            else f"the last checkpoint is of step {last_good}"
-        )
-        raise RuntimeError(
-            f"the last {skipped} updates up to step {step} were skipped: loss or gradient was not finite "
-            f"(max_skipped_updates is {config.max_skipped_updates}); {where}; lower optimizer.learning_rate "
-            "and resume from it"
-        )
+    if skipped_in_a_row < config.max_skipped_updates:
+        return
+    last_good = checkpoints.latest_step
+    where = (
+        "there is no checkpoint yet" if last_good is None else f"the last checkpoint is of step {last_good}"
+    )
+    raise RuntimeError(
+        f"{skipped_in_a_row} updates in a row up to step {step} were skipped, loss or gradient not finite "
+        f"(max_skipped_updates is {config.max_skipped_updates}); {where}; lower optimizer.learning_rate "
+        "and resume from it"
+    )

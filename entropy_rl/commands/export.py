@@ -11,16 +11,16 @@ from entropy_rl.stored_policy import read_policy, save_policy
 class Export:
     """Write the policy of a run as a Hugging Face folder, which transformers loads."""
 
-    run_folder: Path
+    policy: Path
     """Folder of a run, such as runs/tiny_kl_cov."""
     output: Path
-    """Folder to write."""
+    """Folder to write; new or empty."""
     step: int | None = None
     """Checkpoint to take (None: the newest)."""
-    dtype: Literal["bfloat16", "float32"] = "bfloat16"
-    """Dtype of the written weights."""
+    dtype: Literal["bfloat16", "float32"] | None = None
+    """Dtype of the written weights (None: that of the run)."""
 
     def run(self) -> None:
-        stored = read_policy(self.run_folder, step=self.step)
-        save_policy(stored.policy, stored.params, stored.tokenizer, self.output, dtype=self.dtype)
+        stored = read_policy(self.policy, step=self.step)
+        save_policy(stored, self.output, dtype=self.dtype)
         print(self.output)

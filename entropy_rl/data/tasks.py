@@ -67,6 +67,13 @@ class Task(ABC):
     def heldout_prompts(self, tokenizer: Tokenizer) -> list[Prompt]:
         """Prompts that training never sees, none too long."""
 
+    def demonstrations(self, num: int, seed: int) -> list[tuple[str, str]]:
+        """Pairs (prompt, completion) for a warm start. Raises ValueError when the task makes none."""
+        raise ValueError(
+            f"{type(self).__name__} makes no demonstrations; give warm_start.demonstrations_file, "
+            'a JSONL file of {"prompt", "completion"}'
+        )
+
     @abstractmethod
     def open_grader(self) -> AbstractContextManager[Grader]:
         """A grader, whose processes (if any) end with the context."""
@@ -223,5 +230,9 @@ class MathGrader:
             correct_PG=reward_PG == 1,
             num_timeouts=sum(judgement.timed_out for judgement in judgements),
             seconds=time.perf_counter() - start_seconds,
-            details={"reward/judge_errors": float(sum(bool(judgement.error) for judgement in judgements))},
+            details={
+                "reward/judge_errors": float(
+                    sum(bool(judgement.error) and not judgement.timed_out for judgement in judgements)
+                )
+            },
         )

@@ -53,8 +53,22 @@ class Tokenizer:
         return self.backend.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of ids; special tokens leave no trace."""
-        return self.backend.decode(list(ids), skip_special_tokens=True)
+        """Text of ids, special tokens and ids without a token included.
+
+        A policy can draw ids that the tokenizer does not know: an embedding may have more rows than there are
+        tokens. They show as the replacement character: were they hidden, a text would earn rewards that it
+        does not deserve.
+        """
+        pieces, known = [], []
+        for token_id in ids:
+            if token_id < self.vocab_size:
+                known.append(token_id)
+                continue
+            pieces.append(self.backend.decode(known, skip_special_tokens=False) if known else "")
+            pieces.append("\N{REPLACEMENT CHARACTER}")
+            known = []
+        pieces.append(self.backend.decode(known, skip_special_tokens=False) if known else "")
+        return "".join(pieces)
 
     def save(self, directory: Path) -> None:
         """Writes files that AutoTokenizer reads."""

@@ -44,12 +44,11 @@ class EvaluationReport:
 def response_texts(rollout: Rollout, tokenizer: Tokenizer) -> list[list[str]]:
     """The text of every sampled response, its stop token left out."""
     ids_PGT, mask_PGT = jax.device_get((rollout.response_ids_PGT, rollout.response_mask_PGT))
+    stopped_PG = (np.isin(ids_PGT, tokenizer.stop_ids) & mask_PGT).any(axis=-1)
+    length_PG = mask_PGT.sum(axis=-1) - stopped_PG
     return [
-        [
-            tokenizer.decode([int(i) for i in ids_T[mask_T] if i not in tokenizer.stop_ids])
-            for ids_T, mask_T in group
-        ]
-        for group in (zip(*pair, strict=True) for pair in zip(ids_PGT, mask_PGT, strict=True))
+        [tokenizer.decode(ids_T[:length].tolist()) for ids_T, length in zip(ids_GT, length_G, strict=True)]
+        for ids_GT, length_G in zip(ids_PGT, length_PG, strict=True)
     ]
 
 
@@ -69,9 +68,11 @@ def evaluate(
     *,
     max_prompt_tokens: int,
     prompts_per_batch: int,
+    placement: jax.sharding.Sharding | None = None,
     on_batch: Callable[[int], None] = lambda num_done: None,
 ) -> EvaluationReport:
     """Samples every prompt and judges all responses; `on_batch(prompts done)` is called as it goes.
+    `placement` is where arrays of prompts lie.
 
     The tokens do not depend on `prompts_per_batch`. Raises ValueError when there is no prompt.
     """
@@ -80,12 +81,12 @@ def evaluate(
             "evaluation needs at least one held-out prompt, got none; check the task's held-out data"
         )
     correct, lengths, cut = [], [], []
-    size = min(prompts_per_batch, len(prompts))
+    size = prompts_per_batch
     for start in range(0, len(prompts), size):
         chunk = list(prompts[start : start + size])
         filled = chunk + [prompts[0]] * (size - len(chunk))  # one shape, one compilation
         batch = collate(filled, tokenizer, max_prompt_tokens)
-        arrays = jax.device_put((batch.prompt_ids_PS, batch.prompt_mask_PS, batch.prompt_id_P))
+        arrays = jax.device_put((batch.prompt_ids_PS, batch.prompt_mask_PS, batch.prompt_id_P), placement)
         rollout = sampler(params, *arrays, key)
         rollout = _first(rollout, len(chunk))
         correct.append(grader.grade(chunk, response_texts(rollout, tokenizer)).correct_PG)

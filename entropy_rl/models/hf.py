@@ -108,6 +108,8 @@ def _open(directory: Path, stack: ExitStack) -> dict[str, Any]:
         files = [SINGLE]
     sources = {}
     for file in files:
+        if Path(file).name != file:
+            raise ValueError(f"{directory / INDEX} must name files of its own folder, got {file!r}")
         if not (directory / file).is_file():
             raise ValueError(f"{directory} must hold {file}; it is absent: is the download complete?")
         handle = stack.enter_context(safe_open(directory / file, framework="np"))

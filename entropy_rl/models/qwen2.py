@@ -123,7 +123,7 @@ class Qwen2(nnx.Module):
         *,
         keep_kv: bool = False,
     ) -> tuple[Float[Array, "B T D"], tuple[Array, Array] | None]:
-        """Hidden states after the final norm and, with `keep_kv`, all keys and values [L, B, T, K, H].
+        """Hidden states after the final norm and, with `keep_kv`, a prompt's keys and values [L, P, K, T, H].
 
         Attention is causal among the T tokens, of which those outside `key_mask_BT` are seen by none, and
         full over the prefix, of which row b sees prompt b // G.

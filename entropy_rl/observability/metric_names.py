@@ -38,7 +38,7 @@ METRICS: dict[str, Metric] = {
         "nats", "the same entropy averaged within each response first, then over responses"
     ),
     "policy/approx_kl": _metric(
-        "nats", "mean over tokens of old_logp - logp (estimator k1): how far a step moved the policy"
+        "nats", "mean over tokens of old_logp - logp (estimator k1) before each update, mean over the updates"
     ),
     "policy/approx_kl_k3": _metric(
         "nats", "the same divergence by the estimator k3, which is never negative"
@@ -96,6 +96,9 @@ METRICS: dict[str, Metric] = {
     "optimizer/learning_rate": _metric("none", "learning rate of the last update"),
     "optimizer/skipped_updates": _metric(
         "count", "updates left out because of a non-finite loss or gradient", "lower"
+    ),
+    "optimizer/skipped_in_a_row": _metric(
+        "count", "longest row of such updates that the step saw, earlier steps counted in", "lower"
     ),
     "mismatch/logp_gap_max": _metric(
         "nats", "largest absolute difference of sampler logp and learner logp", "lower"

@@ -16,7 +16,7 @@ import os
 import re
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -85,6 +85,7 @@ class RunFolder:
         config: object,
         *,
         resume_step: int | None = None,
+        resume_history: Sequence[Mapping] = (),
         overwrite: bool = False,
     ) -> "RunFolder":
         """Opens ROOT/NAME for writing.
@@ -94,6 +95,7 @@ class RunFolder:
             name: of the run, a plain file name.
             config: settings, resolved: a dataclass or mapping, nested at will.
             resume_step: last step of the checkpoint that the run goes on from. Later rows are dropped.
+            resume_history: the entropy history that the checkpoint holds; goes before what the files say.
             overwrite: remove what an earlier run of this name left (its checkpoints too) and begin anew.
 
         Raises:
@@ -115,7 +117,9 @@ class RunFolder:
             _remove_run(path, name)
         for folder in FOLDERS:
             (path / folder).mkdir(parents=True, exist_ok=True)
-        history = _rewind(path, name, resume_step, config) if resume_step is not None else []
+        history = []
+        if resume_step is not None:
+            history = _rewind(path, name, resume_step, config, resume_history)
         write_json(path / CONFIG_FILE, config)
         purge_step = None if resume_step is None else resume_step + 1
         events = EventLog(path / "tensorboard", purge_step=purge_step)
@@ -202,7 +206,7 @@ def _remove_run(path: Path, name: str) -> None:
             leaving.unlink()
 
 
-def _rewind(path: Path, name: str, step: int, config: object) -> list[dict]:
+def _rewind(path: Path, name: str, step: int, config: object, history: Sequence[Mapping]) -> list[dict]:
     """Drops what is later than `step`, returns the entropy history up to it; twice is the same as once."""
     for stale in path.glob(".*.tmp"):
         stale.unlink()
@@ -222,6 +226,7 @@ def _rewind(path: Path, name: str, step: int, config: object) -> list[dict]:
     entropies = {row["step"]: row[ENTROPY] for row in rows if ENTROPY in row}
     if history_path.is_file():
         entropies |= {entry["step"]: entry["entropy"] for entry in read_history(history_path)}
+    entropies |= {entry["step"]: entry["entropy"] for entry in history}
     return [{"step": at, "entropy": entropies[at]} for at in sorted(entropies) if at <= step]
 
 

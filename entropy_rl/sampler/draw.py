@@ -56,16 +56,18 @@ def draw(
     scaled_BV = logits_BV.astype(jnp.float32)
     if sampling.temperature != 1.0:
         scaled_BV = scaled_BV / sampling.temperature
-    max_B1 = jnp.max(scaled_BV, axis=-1, keepdims=True)
-    weight_BV = jnp.exp(scaled_BV - max_B1)
-    kept_BV = weight_BV if forbidden_V is None else jnp.where(forbidden_V, 0, weight_BV)
+    allowed_BV = scaled_BV if forbidden_V is None else jnp.where(forbidden_V, -jnp.inf, scaled_BV)
+    # Relative to the largest allowed logit: what is forbidden may be so likely that the rest would underflow.
+    max_B1 = jnp.max(allowed_BV, axis=-1, keepdims=True)
+    weight_BV = jnp.exp(allowed_BV - max_B1)
     if sampling.truncates:
-        kept_BV = jnp.where(_kept(kept_BV, sampling), kept_BV, 0)
-    token_B, kept_mass_B = _invert(kept_BV, uniform_B2)
-    plain = forbidden_V is None and not sampling.truncates
-    mass_B = kept_mass_B if plain else jnp.sum(weight_BV, axis=-1)
+        weight_BV = jnp.where(_kept(weight_BV, sampling), weight_BV, 0)
+    token_B, mass_B = _invert(weight_BV, uniform_B2)
     shifted_B = jnp.take_along_axis(scaled_BV, token_B[:, None], axis=-1)[:, 0] - max_B1[:, 0]
-    return token_B, shifted_B - jnp.log(kept_mass_B), shifted_B - jnp.log(mass_B)
+    behavior_logp_B = shifted_B - jnp.log(mass_B)
+    if forbidden_V is None and not sampling.truncates:
+        return token_B, behavior_logp_B, behavior_logp_B
+    return token_B, behavior_logp_B, shifted_B + max_B1[:, 0] - jax.nn.logsumexp(scaled_BV, axis=-1)
 
 
 def _kept(weight_BV: Float[Array, "B V"], sampling: Sampling) -> Bool[Array, "B V"]:
@@ -75,9 +77,11 @@ def _kept(weight_BV: Float[Array, "B V"], sampling: Sampling) -> Bool[Array, "B 
     rank_1V = jnp.arange(weight_BV.shape[-1])[None]
     if sampling.top_k is not None:
         sorted_BV = jnp.where(rank_1V < sampling.top_k, sorted_BV, 0)
-    before_BV = jnp.cumsum(sorted_BV, axis=-1) - sorted_BV
-    enough_B1 = sampling.top_p * jnp.sum(sorted_BV, axis=-1, keepdims=True)
-    keep_BV = (sorted_BV > 0) & ((before_BV < enough_B1) | (rank_1V == 0))
+    keep_BV = sorted_BV > 0
+    if sampling.top_p < 1:
+        before_BV = jnp.cumsum(sorted_BV, axis=-1) - sorted_BV
+        enough_B1 = sampling.top_p * jnp.sum(sorted_BV, axis=-1, keepdims=True)
+        keep_BV = keep_BV & ((before_BV < enough_B1) | (rank_1V == 0))
     rows_B1 = jnp.arange(weight_BV.shape[0])[:, None]
     return jnp.zeros(weight_BV.shape, bool).at[rows_B1, order_BV].set(keep_BV)
 

@@ -73,3 +73,31 @@ class TokenBatch:
             sequence_id_B=self.sequence_id_B,
             key=key,
         )
+
+
+def split(tree, num_parts: int, rows_per_prompt: int = 1):
+    """Cuts the leading axis of every leaf into `num_parts` micro-batches of whole prompts: [n] -> [M, n / M].
+
+    Micro-batch m takes the prompts m, m + M, m + 2 M, ...: so each device cuts what it holds, while a cut
+    into consecutive prompts would put whole micro-batches on single devices. Raises ValueError when the cut
+    cannot be even.
+    """
+
+    def cut(x):
+        num_prompts = x.shape[0] // rows_per_prompt
+        if num_prompts % num_parts:
+            raise ValueError(
+                f"a mini-batch of {num_prompts} prompts cannot be cut into {num_parts} equal micro-batches; "
+                "set num_microbatches to a divisor"
+            )
+        by_part = x.reshape(num_prompts // num_parts, num_parts, rows_per_prompt, *x.shape[1:]).swapaxes(0, 1)
+        return by_part.reshape(num_parts, -1, *x.shape[1:])
+
+    return jax.tree.map(cut, tree)
+
+
+def join(x_Mn, rows_per_prompt: int = 1):
+    """Undoes `split` on one array."""
+    num_parts, rest = x_Mn.shape[0], x_Mn.shape[2:]
+    by_prompt = x_Mn.reshape(num_parts, -1, rows_per_prompt, *rest).swapaxes(0, 1)
+    return by_prompt.reshape(-1, *rest)

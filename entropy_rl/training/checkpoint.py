@@ -5,7 +5,6 @@ state of their own: every key is derived from (seed, step, ...), so the step cou
 frozen reference of a KL term is the policy the run began with, and is read again from there.
 """
 
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -34,9 +33,14 @@ class Progress:
 class Checkpoints:
     """The checkpoints of one run; saving goes on in the background while the run does."""
 
-    def __init__(self, folder: Path, *, keep: int):
-        options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
+    def __init__(self, folder: Path, *, keep: int | None = None):
+        options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=keep is not None)
         self._manager = ocp.CheckpointManager(Path(folder).resolve(), options=options)
+
+    @property
+    def steps(self) -> list[int]:
+        """Steps of the finished checkpoints, in order."""
+        return sorted(self._manager.all_steps())
 
     @property
     def latest_step(self) -> int | None:
@@ -45,44 +49,49 @@ class Checkpoints:
 
     def save(self, state: TrainState, progress: Progress) -> None:
         """Saves after `progress.step`; returns when the arrays are safe to change."""
+        rest = {"opt_state": state.opt_state, "num_skipped_in_a_row": state.num_skipped_in_a_row}
         self._manager.save(
             progress.step,
             args=ocp.args.Composite(
-                state=ocp.args.StandardSave(asdict_of(state)), progress=ocp.args.JsonSave(asdict(progress))
+                params=ocp.args.StandardSave(state.params),
+                rest=ocp.args.StandardSave(rest),
+                progress=ocp.args.JsonSave(asdict(progress)),
             ),
         )
 
-    def restore(self, like: TrainState) -> tuple[TrainState, Progress]:
-        """The newest checkpoint, with the shapes, dtypes and shardings of `like`."""
-        step = self.latest_step
-        if step is None:
-            raise ValueError(f"there is no checkpoint to resume from in {self._manager.directory}")
-        target = jax.tree.map(ocp.utils.to_shape_dtype_struct, asdict_of(like))
+    def progress(self) -> Progress | None:
+        """What the newest checkpoint says of itself; None when there is no checkpoint."""
+        if self.latest_step is None:
+            return None
+        args = ocp.args.Composite(progress=ocp.args.JsonRestore())
+        return Progress(**self._manager.restore(self.latest_step, args=args).progress)
+
+    def restore(self, like: TrainState) -> TrainState:
+        """The newest checkpoint with the shapes, dtypes and shardings of `like`, arrays or not."""
+        rest = {"opt_state": like.opt_state, "num_skipped_in_a_row": like.num_skipped_in_a_row}
         restored = self._manager.restore(
-            step,
-            args=ocp.args.Composite(state=ocp.args.StandardRestore(target), progress=ocp.args.JsonRestore()),
+            self.latest_step,
+            args=ocp.args.Composite(
+                params=ocp.args.StandardRestore(like.params), rest=ocp.args.StandardRestore(rest)
+            ),
         )
-        return TrainState(**restored.state), Progress(**restored.progress)
+        return TrainState(params=restored.params, **restored.rest)
+
+    def restore_params(self, like, step: int | None = None):
+        """Only the parameters of a checkpoint (None: the newest), on one device whatever saved them.
+
+        Raises ValueError when there is no such checkpoint.
+        """
+        if not self.steps or step not in (None, *self.steps):
+            raise ValueError(
+                f"{self._manager.directory} has checkpoints of steps {self.steps}, asked for: {step or 'any'}"
+            )
+        here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), like)
+        args = ocp.args.Composite(params=ocp.args.StandardRestore(target))
+        return self._manager.restore(self.latest_step if step is None else step, args=args).params
 
     def close(self) -> None:
         """Waits for the last save and frees its threads."""
         self._manager.wait_until_finished()
         self._manager.close()
-
-
-def restore_params(folder: Path, step: int | None = None) -> dict:
-    """Only the parameters of a checkpoint (None: the newest), as host arrays.
-
-    Raises ValueError when there is no such checkpoint.
-    """
-    with closing(ocp.CheckpointManager(Path(folder).resolve())) as manager:
-        steps = sorted(manager.all_steps())
-        if not steps or step not in (None, *steps):
-            raise ValueError(f"{folder} has checkpoints of steps {steps}; {step or 'any'} was asked for")
-        args = ocp.args.Composite(state=ocp.args.StandardRestore())
-        return manager.restore(steps[-1] if step is None else step, args=args).state["params"]
-
-
-def asdict_of(state: TrainState) -> dict:
-    """The state's fields as a plain dictionary of trees, which is what orbax stores."""
-    return {name: getattr(state, name) for name in state.__dataclass_fields__}

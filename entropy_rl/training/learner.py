@@ -25,7 +25,7 @@ from entropy_rl.objectives import (
     Selection,
     TokenMean,
 )
-from entropy_rl.training.batch import Minibatch, TokenBatch
+from entropy_rl.training.batch import Minibatch, TokenBatch, join, split
 from entropy_rl.training.optimizer import AdamW
 from entropy_rl.training.update_metrics import update_metrics
 from entropy_rl.types import Rollout
@@ -88,26 +88,26 @@ class Learner:
 @partial(jax.jit, static_argnums=0, donate_argnums=1)
 def _init(learner: Learner, params) -> TrainState:
     # Made by a jitted function like every later state, or the first update would be compiled twice.
-    opt_state = learner.optimizer.transformation().init(params)
+    opt_state = learner.optimizer.init(params)
     return TrainState(params=params, opt_state=opt_state, num_skipped_in_a_row=jnp.int32(0))
 
 
 @partial(jax.jit, static_argnums=0)
 def _log_probs(learner: Learner, params, rollout: Rollout):
-    shape = rollout.response_ids_PGT.shape
-    parts = _split(rollout, learner.num_microbatches)
-    logp, entropy = jax.lax.map(lambda part: _statistics(learner, params, part), parts)
-    return logp.reshape(shape), entropy.reshape(shape)
+    parts = split(rollout, learner.num_microbatches)
+    statistics = jax.lax.map(lambda part: _statistics(learner, params, part), parts)
+    return jax.tree.map(join, statistics)
 
 
 @partial(jax.jit, static_argnums=0, donate_argnums=1)
 def _update(learner: Learner, state: TrainState, batch: Minibatch, key):
+    shape = batch.rollout.response_ids_PGT.shape
     tokens = TokenBatch.of(batch, learner.aggregation)
     selection = _choose_ahead(learner, state.params, batch.rollout, tokens, key)
-    loss, grads, statistics = _gradient(learner, state.params, batch.rollout, tokens, selection, key)
-    logp_BT, entropy_BT = statistics
-    if selection is None:
-        selection = _choose_by_part(learner, tokens, logp_BT, key)
+    loss, grads, statistics, selection = _gradient(learner, state.params, batch, tokens, selection, key)
+    logp_BT, entropy_BT = (x.reshape(-1, shape[-1]) for x in statistics)
+    if not learner.objective.needs_selection:  # it selects nothing, but tells the covariances of them all
+        selection = tokens.select(learner.objective, logp_BT, key)
     grad_norm = optax.tree.norm(grads)
     finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
     updates, opt_state = learner.optimizer.transformation().update(grads, state.opt_state, state.params)
@@ -116,83 +116,88 @@ def _update(learner: Learner, state: TrainState, batch: Minibatch, key):
         (optax.apply_updates(state.params, updates), opt_state),
         (state.params, state.opt_state),
     )
-    skipped = jnp.where(finite, 0, state.num_skipped_in_a_row + 1)
+    num_skipped_in_a_row = jnp.where(finite, 0, state.num_skipped_in_a_row + 1)
     metrics = {
         "optimizer/loss": loss,
         "optimizer/grad_norm": grad_norm,
         "optimizer/skipped_updates": jnp.where(finite, 0, 1),
+        "optimizer/skipped_in_a_row": num_skipped_in_a_row,
         **update_metrics(learner.objective, tokens, selection, logp_BT),
     }
-    shape = batch.rollout.response_ids_PGT.shape
     report = UpdateReport(
         metrics=metrics, logp_PGT=logp_BT.reshape(shape), entropy_PGT=entropy_BT.reshape(shape)
     )
-    return TrainState(params=params, opt_state=opt_state, num_skipped_in_a_row=skipped), report
+    return (
+        TrainState(params=params, opt_state=opt_state, num_skipped_in_a_row=num_skipped_in_a_row),
+        report,
+    )
 
 
 def _choose_ahead(learner: Learner, params, rollout, tokens: TokenBatch, key) -> Selection | None:
     """The selection of the whole mini-batch where it must be known before the first micro-batch's gradient.
 
-    None where it need not be: with one micro-batch, with verl's scope, or when the objective selects nothing.
+    None where the loss itself can choose: with one micro-batch, or each for itself in verl's scope. None also
+    when nothing is to be selected.
     """
     objective = learner.objective
-    if learner.num_microbatches == 1 or not objective.needs_selection or _chooses_by_part(objective):
+    if learner.num_microbatches == 1 or not objective.needs_selection:
+        return None
+    if isinstance(objective.scope, MicrobatchScope):
         return None
     logp_PGT, _ = _log_probs(learner, params, rollout)
     return tokens.select(objective, logp_PGT.reshape(tokens.mask_BT.shape), key)
 
 
-def _chooses_by_part(objective: PolicyObjective) -> bool:
-    return objective.needs_selection and isinstance(objective.scope, MicrobatchScope)
+def _gradient(
+    learner: Learner, params, batch: Minibatch, tokens: TokenBatch, selection: Selection | None, key
+):
+    """(loss, gradient in f32, (logp, entropy) [P, G, T], selection), micro-batches added up."""
+    num_parts, group = learner.num_microbatches, batch.adv_PG.shape[1]
+    ahead_BT = None if selection is None else selection.selected_BT
 
+    def of_part(rollout, tokens, selected_BT):
+        loss_and_gradient = jax.value_and_grad(_loss, has_aux=True)
+        (loss, rest), grads = loss_and_gradient(params, learner, rollout, tokens, selected_BT, key)
+        return (loss, optax.tree.cast(grads, jnp.float32)), rest
 
-def _choose_by_part(learner: Learner, tokens: TokenBatch, logp_BT, key) -> Selection:
-    """The selections the loss made of each micro-batch on its own, as one, for the metrics."""
-    if not _chooses_by_part(learner.objective):
-        return tokens.select(learner.objective, logp_BT, key)
-    parts = _split((tokens, logp_BT), learner.num_microbatches)
-    selections = jax.lax.map(lambda part: part[0].select(learner.objective, part[1], key), parts)
-    return jax.tree.map(lambda x: x.sum() if x.ndim == 1 else x.reshape(logp_BT.shape), selections)
-
-
-def _gradient(learner: Learner, params, rollout, tokens: TokenBatch, selection: Selection | None, key):
-    """(loss, gradient, (logp_BT, entropy_BT)) of a mini-batch, its micro-batches added up in f32."""
-    selected_BT = None if selection is None else selection.selected_BT
-    loss_and_gradient = jax.value_and_grad(_loss, has_aux=True)
-    if learner.num_microbatches == 1:
-        (loss, statistics), grads = loss_and_gradient(params, learner, rollout, tokens, selected_BT, key)
-        return loss, grads, statistics
+    if num_parts == 1:
+        (loss, grads), (statistics, chosen) = of_part(batch.rollout, tokens, ahead_BT)
+        return loss, grads, statistics, selection or chosen
 
     def add(total, part):
-        (loss, statistics), grads = loss_and_gradient(params, learner, *part, key)
-        return jax.tree.map(jnp.add, total, (loss, optax.tree.cast(grads, jnp.float32))), statistics
+        summands, rest = of_part(*part)
+        return jax.tree.map(jnp.add, total, summands), rest
 
     zero = (jnp.float32(0), optax.tree.cast(optax.tree.zeros_like(params), jnp.float32))
-    parts = _split((rollout, tokens, selected_BT), learner.num_microbatches)
-    (loss, grads), statistics = jax.lax.scan(add, zero, parts)
-    return loss, grads, jax.tree.map(lambda x: x.reshape(tokens.mask_BT.shape), statistics)
+    parts = (split(batch.rollout, num_parts), *split((tokens, ahead_BT), num_parts, group))
+    (loss, grads), (statistics, chosen) = jax.lax.scan(add, zero, parts)
+    if selection is None:
+        selection = jax.tree.map(lambda x: x.sum() if x.ndim == 1 else join(x, group), chosen)
+    return loss, grads, jax.tree.map(join, statistics), selection
 
 
 def _loss(params, learner: Learner, rollout, tokens: TokenBatch, selected_BT, key):
     """Share of one micro-batch in the loss. `selected_BT=None`: choose among this micro-batch alone."""
-    logp_BT, entropy_BT = _statistics(learner, params, rollout, flat=True)
-    current_BT = jax.lax.stop_gradient(logp_BT)
+    statistics = _statistics(learner, params, rollout)
+    logp_BT, entropy_BT = (x.reshape(tokens.mask_BT.shape) for x in statistics)
+    chosen = None
     if selected_BT is None:
-        selected_BT = tokens.select(learner.objective, current_BT, key).selected_BT
+        chosen = tokens.select(learner.objective, jax.lax.stop_gradient(logp_BT), key)
+        selected_BT = chosen.selected_BT
     loss_BT = learner.objective.token_loss(
         logp_BT=logp_BT,
-        old_logp_BT=tokens.old_or(current_BT),
+        old_logp_BT=tokens.old_or(logp_BT),
         adv_BT=tokens.adv_BT,
         mask_BT=tokens.mask_BT,
         selected_BT=selected_BT,
     ) + learner.regularizer.token_penalty(
         logp_BT=logp_BT, mask_BT=tokens.mask_BT, entropy_BT=entropy_BT, ref_logp_BT=tokens.ref_logp_BT
     )
-    return jnp.sum(tokens.weight_BT * loss_BT), (current_BT, jax.lax.stop_gradient(entropy_BT))
+    return jnp.sum(tokens.weight_BT * loss_BT), (jax.lax.stop_gradient(statistics), chosen)
 
 
-def _statistics(learner: Learner, params, rollout: Rollout, *, flat: bool = False):
-    """Log-probs and entropies of the responses: [P, G, T], or flat [B, T]."""
+def _statistics(learner: Learner, params, rollout: Rollout):
+    """Log-probs and entropies [P, G, T] of the responses."""
     shape = rollout.response_ids_PGT.shape
     ids_BT = rollout.response_ids_PGT.reshape(-1, shape[-1])
     hidden_BTD = learner.policy.response_hidden(params, rollout.prompt_ids_PS, rollout.prompt_mask_PS, ids_BT)
@@ -202,18 +207,4 @@ def _statistics(learner: Learner, params, rollout: Rollout, *, flat: bool = Fals
         ids_BT.reshape(-1),
         temperature=learner.temperature,
     )
-    return jax.tree.map(lambda x: x.reshape(ids_BT.shape if flat else shape), statistics)
-
-
-def _split(tree, num_parts: int):
-    """Leading axis [n, ...] -> [num_parts, n / num_parts, ...] in every leaf; prompts and sequences alike."""
-
-    def cut(x):
-        if x.shape[0] % num_parts:
-            raise ValueError(
-                f"a mini-batch of {x.shape[0]} prompts cannot be cut into {num_parts} equal micro-batches; "
-                "set num_microbatches to a divisor"
-            )
-        return x.reshape(num_parts, x.shape[0] // num_parts, *x.shape[1:])
-
-    return jax.tree.map(cut, tree)
+    return jax.tree.map(lambda x: x.reshape(shape), statistics)

@@ -1,6 +1,7 @@
 """The optimiser of the recipe: AdamW behind a global-norm clip."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import jax.numpy as jnp
 import optax
@@ -24,8 +25,16 @@ class AdamW:
     """Decoupled weight decay; the published scripts use none."""
     max_grad_norm: float = 1.0
     """Gradients are scaled down to this global norm."""
-    state_dtype: str = "float32"
-    """Dtype of both moments: bfloat16 halves their memory."""
+    first_moment_dtype: Literal["float32", "bfloat16"] = "float32"
+    """Dtype in which the first moment is kept. The second is always f32: in bfloat16, 0.999 times it rounds
+    back to itself, so it would never decay."""
+
+    def __post_init__(self):
+        if self.learning_rate < 0 or self.warmup_updates < 0 or not self.max_grad_norm > 0:
+            raise ValueError(
+                "learning_rate and warmup_updates must not be negative, max_grad_norm must be positive, got "
+                f"{self.learning_rate}, {self.warmup_updates} and {self.max_grad_norm}"
+            )
 
     def schedule(self) -> optax.Schedule:
         """Learning rate as a function of the number of updates made."""
@@ -33,32 +42,15 @@ class AdamW:
             return optax.constant_schedule(self.learning_rate)
         return optax.linear_schedule(0.0, self.learning_rate, self.warmup_updates)
 
+    def init(self, params) -> optax.OptState:
+        """The state before the first update."""
+        return self.transformation().init(optax.tree.cast(params, jnp.float32))
+
     def transformation(self) -> optax.GradientTransformation:
-        """The optax chain; its update expects gradients whose norm has not been clipped yet."""
+        """The optax chain; its update expects f32 gradients that are not clipped yet."""
         return optax.chain(
             optax.clip_by_global_norm(self.max_grad_norm),
-            _scale_by_adam(self.b1, self.b2, self.eps, jnp.dtype(self.state_dtype)),
+            optax.scale_by_adam(self.b1, self.b2, self.eps, mu_dtype=self.first_moment_dtype),
             optax.add_decayed_weights(self.weight_decay),
             optax.scale_by_learning_rate(self.schedule()),
         )
-
-
-def _scale_by_adam(b1, b2, eps, state_dtype) -> optax.GradientTransformation:
-    """optax's Adam computed in f32 whatever the gradients' dtype, with both moments kept in `state_dtype`."""
-    adam = optax.scale_by_adam(b1, b2, eps)
-
-    def cast(state, dtype):
-        def moments(tree):
-            return optax.tree.cast(tree, dtype)
-
-        return state._replace(mu=moments(state.mu), nu=moments(state.nu))
-
-    def init(params):
-        return cast(adam.init(params), state_dtype)
-
-    def update(grads, state, params=None):
-        grads_f32 = optax.tree.cast(grads, jnp.float32)
-        updates, state = adam.update(grads_f32, cast(state, jnp.float32), params)
-        return updates, cast(state, state_dtype)
-
-    return optax.GradientTransformation(init, update)

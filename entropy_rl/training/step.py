@@ -1,7 +1,5 @@
 """All updates of one rollout: which mini-batches, which old log-probs, and what the step reports."""
 
-from dataclasses import dataclass
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -11,15 +9,6 @@ from entropy_rl.training.batch import Minibatch
 from entropy_rl.training.learner import Learner, TrainState
 from entropy_rl.training.update_metrics import over_updates, rollout_metrics
 from entropy_rl.types import Rollout
-
-
-@dataclass(frozen=True, kw_only=True)
-class StepReport:
-    """Numbers of one step."""
-
-    metrics: dict[str, float | int]
-    old_logp_PGT: Float[Array, "P G T"]
-    entropy_PGT: Float[Array, "P G T"]
 
 
 def learn(
@@ -32,8 +21,10 @@ def learn(
     prompts_per_update: int,
     ref_logp_PGT: Float[Array, "P G T"] | None = None,
     clock: Clock | None = None,
-) -> tuple[TrainState, StepReport]:
-    """Updates on consecutive mini-batches of whole groups; `state` is donated.
+) -> tuple[TrainState, dict[str, float | int]]:
+    """Updates on consecutive mini-batches of whole groups; returns the state and the metrics of the step.
+
+    `state` is donated. Mini-batches lie on the devices as the rollout does.
 
     In the first update old log-probs are the current ones; only the mini-batches after it need a pass for
     theirs, made before anything changes. With one update a rollout there is no such pass at all.
@@ -42,7 +33,9 @@ def learn(
     starts = range(0, adv_PG.shape[0], prompts_per_update)
 
     def part(tree, start):
-        return jax.tree.map(lambda x: x[start : start + prompts_per_update], tree)
+        # A slice of a sharded array is whole on every device unless it is put back.
+        stop = start + prompts_per_update
+        return jax.tree.map(lambda x: jax.device_put(x[start:stop], x.sharding), tree)
 
     with clock("old_logp"):
         known = [learner.log_probs(state.params, part(rollout, start)) for start in starts[1:]]
@@ -65,8 +58,7 @@ def learn(
     old_logp_PGT, entropy_PGT = (jnp.concatenate(parts) for parts in zip(*before, strict=True))
     of_rollout = rollout_metrics(rollout, old_logp_PGT, entropy_PGT)
     of_rollout, *of_updates = jax.device_get([of_rollout, *(report.metrics for report in reports)])
-    metrics = _scalars(of_rollout) | over_updates([_scalars(metrics) for metrics in of_updates])
-    return state, StepReport(metrics=metrics, old_logp_PGT=old_logp_PGT, entropy_PGT=entropy_PGT)
+    return state, _scalars(of_rollout) | over_updates([_scalars(metrics) for metrics in of_updates])
 
 
 def _scalars(metrics: dict) -> dict[str, float | int]:

@@ -57,7 +57,12 @@ def rollout_metrics(
 
 SUMMED = ("selection/candidates", "selection/quota", "selection/selected", "optimizer/skipped_updates")
 """Prefixes of names that add up over the updates of a step."""
-EXTREMES = {"policy/ratio_max": max, "covariance/max": max, "covariance/min": min}
+EXTREMES = {
+    "policy/ratio_max": max,
+    "covariance/max": max,
+    "covariance/min": min,
+    "optimizer/skipped_in_a_row": max,
+}
 
 
 def over_updates(reports: list[dict[str, float | int]]) -> dict[str, float | int]:

@@ -110,6 +110,7 @@ def supervised_loss(
 def _update(policy: Policy, optimizer: AdamW, state, batch):
     params, opt_state = state
     loss, grads = jax.value_and_grad(partial(supervised_loss, policy))(params, *batch)
+    grads = optax.tree.cast(grads, jnp.float32)
     updates, opt_state = optimizer.transformation().update(grads, opt_state, params)
     return (optax.apply_updates(params, updates), opt_state), loss
 
@@ -129,7 +130,7 @@ def warm_start(
     """
     rng = np.random.default_rng(seed)
     num = len(demonstrations.prompt_ids_NS)
-    state = (params, jax.jit(settings.optimizer.transformation().init)(params))
+    state = (params, jax.jit(settings.optimizer.init)(params))
     for step in range(1, settings.num_steps + 1):
         batch = demonstrations.rows(rng.integers(num, size=settings.batch_size))
         state, loss = _update(policy, settings.optimizer, state, batch)

@@ -44,9 +44,9 @@ class _Tiles(NamedTuple):
         return jnp.where(column_1C >= i * self.width, x_TC, otherwise)
 
 
-def tile_width(num_tokens: int, vocab: int, max_tile_bytes: int) -> int:
+def tile_width(num_tokens: int, vocab: int, max_tile_bytes: int, min_width: int) -> int:
     """Columns of a tile: what `max_tile_bytes` of f32 hold, or a divisor of the vocabulary not far below."""
-    widest = max(1, min(vocab, max_tile_bytes // (4 * num_tokens)))
+    widest = min(vocab, max(min_width, max_tile_bytes // (4 * num_tokens)))
     fewest = -(-vocab // widest)
     divisors = [n for n in range(fewest, 2 * fewest + 1) if vocab % n == 0]
     return vocab // divisors[0] if divisors else widest

@@ -45,7 +45,7 @@ def test_values_and_gradients_match_the_float64_reference(columns, dtype, num_to
     bars = tuple(jax.random.normal(k, (num_tokens,)) for k in jax.random.split(key))
     values, pull = jax.vjp(
         lambda h, w: token_statistics(
-            h, w, label_T, temperature=temperature, max_tile_bytes=4 * num_tokens * columns
+            h, w, label_T, temperature=temperature, max_tile_bytes=4 * num_tokens * columns, min_tile_width=1
         ),
         hidden_TD,
         head_VD,
@@ -74,7 +74,9 @@ def test_no_array_of_all_logits_exists_forward_or_backward():
     hidden_TD, head_VD, label_T = operands(num_tokens, "float32", jax.random.key(2), vocab=vocab)
 
     def loss(hidden_TD):
-        logp_T, entropy_T = token_statistics(hidden_TD, head_VD, label_T, max_tile_bytes=budget)
+        logp_T, entropy_T = token_statistics(
+            hidden_TD, head_VD, label_T, max_tile_bytes=budget, min_tile_width=1
+        )
         return (logp_T + entropy_T).sum()
 
     memory = jax.jit(jax.grad(loss)).lower(hidden_TD).compile().memory_analysis()
@@ -87,5 +89,5 @@ def test_no_array_of_all_logits_exists_forward_or_backward():
     [(2048, 151_936, 2374), (8192, 152_064, 864), (10, 64, 64), (2, 4099, 100), (1 << 30, 131, 1)],
 )
 def test_tiles_divide_the_vocabulary_where_a_near_width_does(num_tokens, vocab, width):
-    got = tile_width(num_tokens, vocab, 800 if vocab == 4099 else 32 << 20)
+    got = tile_width(num_tokens, vocab, 800 if vocab == 4099 else 32 << 20, 1 if vocab < 5000 else 512)
     assert got == width
