@@ -15,11 +15,10 @@ def test_scores_are_the_log_softmax_and_entropy_at_each_completion_token():
     tokenizer = countdown_tokenizer()
     rows = [("3,5,7=22:", "3*5+7"), ("1,2=3:", "1+2"), ("1,2=3:", "")]
     scores = list(score_rows(policy, params, tokenizer, rows))
+    forward = jax.jit(lambda tokens_1T: policy.logits(params, policy.sequence_hidden(params, tokens_1T))[0])
     for (prompt, completion), score in zip(rows, scores, strict=True):
         ids = tokenizer.encode(prompt) + tokenizer.encode(completion)
-        log_softmax = jax.nn.log_softmax(
-            policy.logits(params, policy.sequence_hidden(params, jnp.array([ids])))
-        )[0]
+        log_softmax = jax.nn.log_softmax(forward(jnp.array([ids])))
         start = len(tokenizer.encode(prompt))
         expected = [float(log_softmax[t - 1, ids[t]]) for t in range(start, len(ids))]
         entropies = [

@@ -5,10 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from entropy_rl.sampler import Sampling, draw, token_uniforms
-from entropy_rl.sampler.draw import _invert
+from entropy_rl.sampler import Sampling, token_uniforms
+from entropy_rl.sampler import draw as eager_draw
+from entropy_rl.sampler.draw import _invert as eager_invert
 
 VOCAB = 37
+draw = jax.jit(eager_draw, static_argnums=2)
+invert = jax.jit(eager_invert)
 
 
 def logits(key, rows=1, scale=2.0):
@@ -30,7 +33,7 @@ def chi_square(count_V, probability_V):
 def test_drawn_frequencies_are_the_softmax(vocab, key):
     num = 20_000
     weight_V = jnp.exp(2 * jax.random.normal(key, (vocab,)))
-    token_B, _ = _invert(jnp.broadcast_to(weight_V, (num, vocab)), uniforms(num))
+    token_B, _ = invert(jnp.broadcast_to(weight_V, (num, vocab)), uniforms(num))
     count_V = np.bincount(np.asarray(token_B), minlength=vocab)
     statistic, freedom = chi_square(count_V, np.asarray(weight_V / weight_V.sum()))
     assert statistic < freedom + 5 * np.sqrt(2 * freedom) + 5  # five standard deviations
@@ -40,7 +43,7 @@ def test_a_token_of_zero_weight_is_never_drawn_even_at_the_ends_of_the_uniforms(
     weight_BV = jnp.zeros((4, VOCAB)).at[:, 5].set(1e-30).at[:, 20].set(3.0)
     edge = np.float32(1 - 2.0**-24)
     uniform_B2 = jnp.array([[0, 0], [0, edge], [edge, 0], [edge, edge]], jnp.float32)
-    token_B, _ = _invert(weight_BV, uniform_B2)
+    token_B, _ = invert(weight_BV, uniform_B2)
     assert set(np.asarray(token_B).tolist()) <= {5, 20}
 
 
@@ -48,7 +51,7 @@ def test_tokens_rarer_than_the_resolution_of_a_uniform_are_still_drawn():
     # One block holds the mass 1; another 2^-20, spread over tokens of 2^-26 each, below the 2^-23 of an f32.
     weight_V = jnp.zeros(4096).at[0].set(1.0).at[64:128].set(2.0**-26)
     uniform_B2 = jnp.stack([jnp.full(64, 1 - 2.0**-22), (jnp.arange(64) + 0.5) / 64], axis=1)
-    token_B, _ = _invert(jnp.broadcast_to(weight_V, (64, 4096)), uniform_B2)
+    token_B, _ = invert(jnp.broadcast_to(weight_V, (64, 4096)), uniform_B2)
     np.testing.assert_array_equal(token_B, np.arange(64, 128))
 
 
