@@ -88,7 +88,7 @@ def test_boxed_answers_are_graded_and_a_hanging_one_costs_only_itself(tmp_path):
     with task.open_grader() as grader:
         grades = grader.grade(prompts, responses)
     assert grades.correct_PG.tolist() == [[True, False]] * 3
-    assert grades.num_timeouts == 1 and grades.details == {"reward/judge_errors": 1.0}
+    assert grades.num_timeouts == 1 and grades.details == {"reward/judge_errors": 0.0}
 
 
 def test_a_heldout_prompt_never_trains(tmp_path):

@@ -122,3 +122,13 @@ def test_uniforms_depend_on_identity_and_not_on_the_split_of_the_batch(key):
 def test_impossible_settings_are_refused(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
         Sampling(**bad)
+
+
+def test_a_forbidden_token_that_holds_all_the_mass_leaves_the_others_their_proportions():
+    # At temperature 0.01 the forbidden logit is 200 nats above the best allowed one.
+    logits_BV = jnp.broadcast_to(jnp.array([5.0, 3.0, 2.999, 1.0]), (400, 4))
+    forbidden_V = jnp.array([True, False, False, False])
+    token_B, behavior_logp_B, logp_B = draw(logits_BV, uniforms(400), Sampling(temperature=0.01), forbidden_V)
+    assert set(np.asarray(token_B).tolist()) == {1, 2}
+    np.testing.assert_allclose(jnp.exp(behavior_logp_B[token_B == 1]), 1 / (1 + np.exp(-0.1)), rtol=1e-3)
+    np.testing.assert_allclose(logp_B[token_B == 1], -200, rtol=1e-3)
