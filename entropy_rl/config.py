@@ -22,7 +22,7 @@ from entropy_rl.objectives import (
 from entropy_rl.parallelism import MeshConfig
 from entropy_rl.sampler import Sampler, Sampling
 from entropy_rl.training.learner import Learner
-from entropy_rl.training.optimizer import AdamW
+from entropy_rl.training.optimizer import AdamW, Optimizer
 from entropy_rl.training.warm_start import WarmStart
 
 Dtype = Literal["float32", "bfloat16"]
@@ -115,7 +115,7 @@ class RunConfig:
     policy: PolicyConfig
     task: Task = CountdownTask()
     objective: PolicyObjective = KLCov()
-    optimizer: AdamW = AdamW()
+    optimizer: Optimizer = AdamW()
     batch: BatchConfig = BatchConfig()
     sampling: Sampling = Sampling()
     advantage: GroupAdvantage = GroupAdvantage()

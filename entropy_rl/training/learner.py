@@ -26,7 +26,7 @@ from entropy_rl.objectives import (
     TokenMean,
 )
 from entropy_rl.training.batch import Minibatch, TokenBatch, join, split
-from entropy_rl.training.optimizer import AdamW
+from entropy_rl.training.optimizer import Optimizer
 from entropy_rl.training.update_metrics import update_metrics
 from entropy_rl.types import Rollout
 from pallas_kernels.token_statistics import token_statistics
@@ -61,7 +61,7 @@ class Learner:
 
     policy: Policy
     objective: PolicyObjective
-    optimizer: AdamW
+    optimizer: Optimizer
     aggregation: Aggregation = TokenMean()
     regularizer: Regularizer = Regularizer()
     temperature: float = 1.0

@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int32
 
 from entropy_rl.data.tokenizers import Tokenizer
 from entropy_rl.models.policy import Policy
-from entropy_rl.training.optimizer import AdamW
+from entropy_rl.training.optimizer import AdamW, Optimizer
 from pallas_kernels.token_statistics import token_statistics
 
 
@@ -27,7 +27,7 @@ class WarmStart:
     """Demonstrations of one update."""
     num_demonstrations: int = 20_000
     """How many the task makes; a file brings its own."""
-    optimizer: AdamW = AdamW(learning_rate=1e-3, warmup_updates=20)
+    optimizer: Optimizer = AdamW(learning_rate=1e-3, warmup_updates=20)
     """Optimiser of the warm start alone."""
     demonstrations_file: Path | None = None
     """JSONL of {"prompt", "completion"}; None asks the task, which countdown can answer."""
@@ -107,7 +107,7 @@ def supervised_loss(
 
 
 @partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
-def _update(policy: Policy, optimizer: AdamW, state, batch):
+def _update(policy: Policy, optimizer: Optimizer, state, batch):
     params, opt_state = state
     loss, grads = jax.value_and_grad(partial(supervised_loss, policy))(params, *batch)
     grads = optax.tree.cast(grads, jnp.float32)

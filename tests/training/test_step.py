@@ -99,9 +99,9 @@ def test_the_second_moment_stays_f32_beside_bf16_parameters_and_first_moment():
     policy, params = tiny_policy()
     learner = replace(make_learner(policy), optimizer=AdamW(first_moment_dtype="bfloat16"))
     state = learner.init(jax.tree.map(lambda x: x.astype(jnp.bfloat16), params))
-    adam = state.opt_state[1]
+    adam = state.opt_state[1][0]
     assert {x.dtype for x in jax.tree.leaves(adam.mu)} == {jnp.dtype("bfloat16")}
     assert {x.dtype for x in jax.tree.leaves(adam.nu)} == {jnp.dtype("float32")}
     state, _ = learner.update(state, make_batch(TINY.vocab_size, on_policy=True), jax.random.key(0))
     assert {x.dtype for x in jax.tree.leaves(state.params)} == {jnp.dtype("bfloat16")}
-    assert {x.dtype for x in jax.tree.leaves(state.opt_state[1].mu)} == {jnp.dtype("bfloat16")}
+    assert {x.dtype for x in jax.tree.leaves(state.opt_state[1][0].mu)} == {jnp.dtype("bfloat16")}

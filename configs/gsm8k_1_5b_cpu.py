@@ -1,0 +1,34 @@
+"""One step of a policy of 1.5 billion parameters within 24 GiB of memory, on a CPU: a proof of size, not training.
+
+Parameters are kept in bfloat16 and the optimiser is Adafactor, whose state is a few megabytes: AdamW's moments,
+gradients and parameters together would need 29 GiB even with a bfloat16 first moment. Activations are f32, which
+this kind of processor multiplies faster than bfloat16. The batch is the smallest that KL-Cov works with: two
+updates of one prompt with 4 samples; its fraction is raised so that 5 of some 256 tokens are selected.
+
+    python -m entropy_rl train --config configs/gsm8k_1_5b_cpu.py --policy.directory policies/qwen2.5-coder-1.5b \\
+        --task.train.path data/gsm8k/train.jsonl --task.heldout.path data/gsm8k/test.jsonl
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from entropy_rl.config import BatchConfig, PolicyConfig, RunConfig
+from entropy_rl.config_file import load_config
+from entropy_rl.objectives import KLCov
+from entropy_rl.training.optimizer import Adafactor
+
+
+def get_config() -> RunConfig:
+    base = load_config(Path(__file__).with_name("gsm8k_kl_cov.py"))
+    return replace(
+        base,
+        name="gsm8k_1_5b_cpu",
+        policy=PolicyConfig(
+            directory=Path("policies/qwen2.5-coder-1.5b"), param_dtype="bfloat16", rematerialize=True
+        ),
+        task=replace(base.task, max_response_tokens=64),
+        objective=KLCov(fraction=0.02),
+        optimizer=Adafactor(learning_rate=1e-6),
+        batch=BatchConfig(prompts_per_step=2, samples_per_prompt=4, prompts_per_update=1),
+        num_steps=1,
+    )
