@@ -1,11 +1,12 @@
-"""One step of a policy of 1.5 billion parameters within 24 GiB of memory, on a CPU: a proof of size, not training.
+"""One step of a policy of 1.5 billion parameters within 24 GiB, on a CPU: a proof of size, not training.
 
-Parameters are kept in bfloat16 and the optimiser is Adafactor, whose state is a few megabytes: AdamW's moments,
-gradients and parameters together would need 29 GiB even with a bfloat16 first moment. Activations are f32, which
-this kind of processor multiplies faster than bfloat16. The batch is the smallest that KL-Cov works with: two
-updates of one prompt with 4 samples; its fraction is raised so that 5 of some 256 tokens are selected.
+Parameters are kept in bfloat16 and the optimiser is Adafactor, whose state is a few megabytes: with AdamW's
+moments the update would need 29 GiB, even with a bfloat16 first moment. Activations are f32. The batch is the
+smallest that KL-Cov works with, two updates of one prompt with 4 samples; its fraction is raised so that 5 of
+some 256 tokens are selected.
 
-    python -m entropy_rl train --config configs/gsm8k_1_5b_cpu.py --policy.directory policies/qwen2.5-coder-1.5b \\
+    python -m entropy_rl train --config configs/gsm8k_1_5b_cpu.py \\
+        --policy.directory policies/qwen2.5-coder-1.5b \\
         --task.train.path data/gsm8k/train.jsonl --task.heldout.path data/gsm8k/test.jsonl
 """
 
