@@ -20,6 +20,8 @@ def read_text_pairs(path: Path) -> list[tuple[str, str]]:
                     f'{path}:{line}: "{column}" must be a text, got {row.get(column)!r}; '
                     'a row is {"prompt": "...", "completion": "..."}'
                 )
+        if not row["prompt"]:
+            raise ValueError(f'{path}:{line}: "prompt" must not be empty: it predicts the first token')
         pairs.append((row["prompt"], row["completion"]))
     if not pairs:
         raise ValueError(f"{path} must hold at least one row, got none")
