@@ -39,7 +39,7 @@ class TrainState:
 
     params: dict
     opt_state: optax.OptState
-    num_skipped_in_a_row: Int32[Array, ""]
+    num_skipped_in_a_row: Int32[Array | jax.ShapeDtypeStruct, ""]
     """Updates skipped since the last good one because the loss or the gradient was not finite."""
 
 
