@@ -10,39 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from entropy_rl.config import BatchConfig, Evaluation, PolicyConfig, RunConfig
-from entropy_rl.data.tasks import CountdownTask
-from entropy_rl.objectives import KLCov, PPOClip, Regularizer
+from entropy_rl.config import BatchConfig
+from entropy_rl.objectives import PPOClip, Regularizer
 from entropy_rl.observability.metric_names import unknown_names
 from entropy_rl.observability.run_record import read_rows
 from entropy_rl.train import train, warn_about
 from entropy_rl.training.optimizer import AdamW
-from entropy_rl.training.warm_start import WarmStart
-from tests.policies import TINY
+from tests.runs import make_config
 
 ROOT = Path(__file__).resolve().parents[1]
 TIMES = ("seconds/", "throughput/")
-
-
-def make_config(folder: Path, name: str = "short", **changes) -> RunConfig:
-    """Seven steps of two updates with everything switched on that a step can have."""
-    settings = dict(
-        name=name,
-        policy=PolicyConfig(architecture=TINY),
-        task=CountdownTask(num_train_prompts=31, num_heldout_prompts=5),
-        objective=KLCov(fraction=0.05),
-        optimizer=AdamW(learning_rate=1e-3),
-        batch=BatchConfig(prompts_per_step=4, samples_per_prompt=3, prompts_per_update=2),
-        regularizer=Regularizer(kl_coef=0.01),
-        evaluation=Evaluation(num_samples=2),
-        warm_start=WarmStart(
-            num_steps=3, batch_size=8, num_demonstrations=50, cache_folder=folder / "policies"
-        ),
-        num_steps=7,
-        checkpoint_every_steps=2,
-        runs_folder=folder / "runs",
-    )
-    return RunConfig(**(settings | changes))
 
 
 def without_times(rows: list[dict]) -> list[dict]:
@@ -90,7 +67,7 @@ CHILD = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
-from tests.test_train import make_config
+from tests.runs import make_config
 from entropy_rl.train import train
 train(make_config(Path({folder!r}), checkpoint_every_steps=2), resume={resume})
 """
