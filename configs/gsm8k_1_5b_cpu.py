@@ -2,8 +2,8 @@
 
 Parameters are kept in bfloat16 and the optimiser is Adafactor, whose state is a few megabytes: with AdamW's
 moments the update would need 29 GiB, even with a bfloat16 first moment. Activations are f32. The batch is the
-smallest that KL-Cov works with, two updates of one prompt with 4 samples; its fraction is raised so that 5 of
-some 256 tokens are selected.
+smallest that KL-Cov works with, two updates of one prompt with 4 samples; its fraction is raised so that some
+tokens are selected.
 
     python -m entropy_rl train --config configs/gsm8k_1_5b_cpu.py \\
         --policy.directory policies/qwen2.5-coder-1.5b \\
@@ -27,7 +27,7 @@ def get_config() -> RunConfig:
         policy=PolicyConfig(
             directory=Path("policies/qwen2.5-coder-1.5b"), param_dtype="bfloat16", rematerialize=True
         ),
-        task=replace(base.task, max_response_tokens=64),
+        task=replace(base.task, max_response_tokens=192),
         objective=KLCov(fraction=0.02),
         optimizer=Adafactor(learning_rate=1e-6),
         batch=BatchConfig(prompts_per_step=2, samples_per_prompt=4, prompts_per_update=1),
