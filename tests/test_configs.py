@@ -1,0 +1,47 @@
+"""Every file in configs/ can be run as its docstring says, and the tiny ones can be compared."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from entropy_rl.config_file import load_config
+from entropy_rl.objectives import ClipCov, KLCov, PPOClip
+from entropy_rl.starting_policy import warm_start_folder
+
+CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.py"))
+TINY = [path for path in CONFIGS if path.stem.startswith("tiny_")]
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_a_config_loads_from_any_folder_and_names_its_run_after_its_file(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load_config(path).name == path.stem
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_a_config_says_how_it_is_run(path):
+    command = f"python -m entropy_rl train --config configs/{path.name}"
+    assert command in ast.get_docstring(ast.parse(path.read_text()))
+
+
+def test_the_tiny_runs_differ_in_their_objective_alone():
+    configs = {path.stem: load_config(path) for path in TINY}
+    assert {name: type(config.objective) for name, config in configs.items()} == {
+        "tiny_clip_cov": ClipCov,
+        "tiny_grpo": PPOClip,
+        "tiny_kl_cov": KLCov,
+    }
+    shared = ("policy", "task", "optimizer", "batch", "sampling", "warm_start", "num_steps", "seed")
+    for part in shared:
+        assert len({getattr(config, part) for config in configs.values()}) == 1, part
+
+
+def test_the_tiny_runs_share_one_cached_warm_start():
+    assert len({warm_start_folder(load_config(path)) for path in TINY}) == 1
+
+
+def test_the_default_job_leaves_something_to_learn_and_makes_several_updates_a_rollout():
+    config = load_config(next(path for path in TINY if path.stem == "tiny_kl_cov"))
+    assert config.task.right_demonstration_fraction < 0.5
+    assert config.batch.updates_per_step >= 4
