@@ -3,10 +3,10 @@
     python -m entropy_rl train --config configs/tiny_kl_cov.py
 
 Two numbers up to 40 reach a target up to 99 by one of + - *: "7,12=19:" is answered by "7+12". A warm start
-teaches the policy to write valid expressions from demonstrations, fewer than half of them right; KL-Cov, with
-4 updates a rollout, then raises the share of right answers. A mini-batch has about 700 tokens, so the fraction
-is larger than the paper's: some 35 are selected. The penalty is 4, not the paper's 1, with which entropy ended
-at 0.04 (10 % of the tokens selected), next to GRPO's 0.03.
+teaches the policy to write valid expressions from demonstrations, fewer than half of them right; KL-Cov,
+with 4 updates a rollout, then raises the share of right answers. A mini-batch has about 700 tokens, so the
+fraction is larger than the paper's: some 35 are selected. The penalty is 4, not the paper's 1, with which
+entropy ended at 0.04 (10 % of the tokens selected), next to GRPO's 0.03.
 
 Time: about 185 s of processor time, warm start and compilation included; that took 270 s on two cores busy
 with other work as well. Peak memory 1.3 GB.
