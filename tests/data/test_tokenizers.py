@@ -16,10 +16,12 @@ def test_countdown_text_is_one_token_a_character_and_comes_back():
     assert tokenizer.vocab_size == len(COUNTDOWN_CHARACTERS) + 3 <= 32
 
 
-def test_special_tokens_leave_no_trace_in_decoded_text():
+def test_special_tokens_and_ids_without_a_token_show_in_decoded_text():
     tokenizer = countdown_tokenizer()
-    ids = [tokenizer.pad_id, *tokenizer.encode("3*5"), *tokenizer.stop_ids, tokenizer.pad_id]
-    assert tokenizer.decode(ids) == "3*5"
+    pad, stop = tokenizer.backend.convert_ids_to_tokens([tokenizer.pad_id, tokenizer.stop_ids[0]])
+    ids = [tokenizer.pad_id, *tokenizer.encode("3*5"), tokenizer.vocab_size, *tokenizer.stop_ids]
+    assert tokenizer.decode(ids) == f"{pad}3*5\ufffd{stop}" and pad and stop
+    assert tokenizer.decode([]) == ""
 
 
 def test_characters_outside_countdown_become_unknown_one_by_one():
