@@ -35,7 +35,7 @@ class MeshConfig:
             raise ValueError(f"mesh axes must be at least 1, got {self}")
 
     def build(self, devices: Sequence[jax.Device] | None = None) -> Mesh:
-        """The mesh over the first data * fsdp * tensor of `devices` (default: all of this process's)."""
+        """The mesh over the first data * fsdp * tensor of `devices` (default: all there are)."""
         devices = jax.devices() if devices is None else devices
         shape = (self.data, self.fsdp, self.tensor)
         if math.prod(shape) > len(devices):
