@@ -27,11 +27,15 @@ def make_learner(policy, penalty_coef: float = 1.0) -> Learner:
     )
 
 
-def learned(learner, params, rollout, prompts_per_update=2):
-    adv_PG = make_batch(TINY.vocab_size, on_policy=True).adv_PG
+def learned(learner, params, rollout):
+    """`learn` with updates of 2 prompts everywhere: one shape, compiled once."""
+    adv_PG = make_batch(TINY.vocab_size, on_policy=True).adv_PG[: len(rollout.prompt_id_P)]
     adv_PG = jax.device_put(adv_PG, rollout.prompt_ids_PS.sharding)
-    state = learner.init(params)
-    return learn(learner, state, rollout, adv_PG, jax.random.key(3), prompts_per_update=prompts_per_update)
+    return learn(learner, learner.init(params), rollout, adv_PG, jax.random.key(3), prompts_per_update=2)
+
+
+def first_prompts(rollout, num: int):
+    return jax.tree.map(lambda x: x[:num], rollout)
 
 
 def test_minibatches_lie_on_the_devices_as_the_rollout_does(monkeypatch):
@@ -69,10 +73,10 @@ def test_split_keeps_the_samples_of_a_prompt_together_and_join_undoes_it():
 
 def test_the_penalty_acts_from_the_second_update_on():
     policy, rollout = tiny_policy()[0], make_rollout(TINY.vocab_size)
-    for prompts_per_update, expected in ((4, False), (2, True)):
+    for num_prompts, expected in ((2, False), (4, True)):  # one update, and two
+        part = first_prompts(rollout, num_prompts)
         with_penalty, without = (
-            learned(make_learner(policy, coef), tiny_policy()[1], rollout, prompts_per_update)[0].params
-            for coef in (1.0, 0.0)
+            learned(make_learner(policy, coef), tiny_policy()[1], part)[0].params for coef in (1.0, 0.0)
         )
         pairs = zip(*map(jax.tree.leaves, (with_penalty, without)), strict=True)
         assert any(bool((a != b).any()) for a, b in pairs) == expected
@@ -81,16 +85,17 @@ def test_the_penalty_acts_from_the_second_update_on():
 def test_one_update_needs_no_pass_for_old_log_probs(monkeypatch):
     calls = []
     monkeypatch.setattr(Learner, "log_probs", lambda *_: calls.append(1))
-    learned(make_learner(tiny_policy()[0]), tiny_policy()[1], make_rollout(TINY.vocab_size), 4)
+    learned(make_learner(tiny_policy()[0]), tiny_policy()[1], first_prompts(make_rollout(TINY.vocab_size), 2))
     assert calls == []
 
 
 def test_updates_skipped_in_a_row_are_seen_even_when_a_good_one_follows():
-    learner, rollout = make_learner(tiny_policy()[0]), make_rollout(TINY.vocab_size)
-    adv_PG = make_batch(TINY.vocab_size, on_policy=True).adv_PG
-    adv_PG = adv_PG.at[:3].set(jnp.nan)  # three of four updates of one prompt each
+    learner = make_learner(tiny_policy()[0])
+    rollout = jax.tree.map(lambda x: jnp.concatenate([x, x]), make_rollout(TINY.vocab_size))
+    adv_PG = jnp.tile(make_batch(TINY.vocab_size, on_policy=True).adv_PG, (2, 1))
+    adv_PG = adv_PG.at[:6].set(jnp.nan)  # three of four updates of two prompts each
     state = learner.init(tiny_policy()[1])
-    state, metrics = learn(learner, state, rollout, adv_PG, jax.random.key(3), prompts_per_update=1)
+    state, metrics = learn(learner, state, rollout, adv_PG, jax.random.key(3), prompts_per_update=2)
     assert metrics["optimizer/skipped_in_a_row"] == metrics["optimizer/skipped_updates"] == 3
     assert int(state.num_skipped_in_a_row) == 0
 
