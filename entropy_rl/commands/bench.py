@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 import tyro
 
 from entropy_rl.bench.step import WORKLOADS, bench_step
-from entropy_rl.host_memory import give_back_after_compiling
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,5 +22,4 @@ class Bench:
     """Steps timed, after two that are not."""
 
     def run(self) -> None:
-        give_back_after_compiling()
         print(json.dumps(bench_step(WORKLOADS[self.workload], repeats=self.repeats), indent=2))

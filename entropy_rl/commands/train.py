@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from entropy_rl.commands.configured import Configured
-from entropy_rl.host_memory import give_back_after_compiling
 from entropy_rl.train import train
 
 
@@ -22,5 +21,4 @@ class Train(Configured):
     """Delete an earlier run of this name and begin anew."""
 
     def run(self) -> None:
-        give_back_after_compiling()
         train(self.settings, resume=self.resume, overwrite=self.overwrite)
