@@ -1,0 +1,26 @@
+"""Where the tokens and the vocabulary of a kernel's operands lie on a mesh."""
+
+import math
+from dataclasses import dataclass
+
+from jax.sharding import AbstractMesh, Mesh
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shards:
+    """The mesh axes over which the operands of a kernel are cut; static under `jax.jit`.
+
+    Without one, an operation works on the arrays as they are given: on one device, or inside a `shard_map`
+    of the caller's.
+    """
+
+    mesh: Mesh | AbstractMesh
+    tokens: tuple[str, ...] = ()
+    """Axes that cut tokens, or the rows that hold them."""
+    vocabulary: str | None = None
+    """Axis that cuts the vocabulary of an output head."""
+
+    @property
+    def num_token_shards(self) -> int:
+        """Into how many parts the tokens are cut."""
+        return math.prod(self.mesh.shape[axis] for axis in self.tokens)
