@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from pallas_kernels.token_statistics.implementation import VocabAxis
+
 
 def statistics_of_logits(
     logits_TV: Float[Array, "T V"], label_T: Int[Array, " T"]
@@ -17,14 +19,20 @@ def statistics_of_logits(
 
 def token_statistics_reference(
     hidden_TD: Float[Array, "T D"],
-    head_VD: Float[Array, "V D"],
+    head: Float[Array, "V D"] | Float[Array, "D V"],
     label_T: Int[Array, " T"],
     *,
     temperature: float = 1.0,
+    valid_vocab_size: int | None = None,
+    vocab_axis: VocabAxis = 0,
 ) -> tuple[Float[Array, " T"], Float[Array, " T"]]:
-    """`statistics_of_logits` of `hidden @ head.T / temperature`, accumulated in at least f32."""
-    dtype = jnp.promote_types(hidden_TD.dtype, jnp.float32)
+    """`statistics_of_logits` of hidden @ head / temperature over the valid columns, in f32 or wider."""
+    head_VD = jnp.moveaxis(head, vocab_axis, 0)[:valid_vocab_size]
     logits_TV = jnp.einsum(
-        "TD,VD->TV", hidden_TD, head_VD, precision=jax.lax.Precision.HIGHEST, preferred_element_type=dtype
+        "TD,VD->TV",
+        hidden_TD,
+        head_VD,
+        precision=jax.lax.Precision.HIGHEST,
+        preferred_element_type=jnp.promote_types(hidden_TD.dtype, jnp.float32),
     )
     return statistics_of_logits(logits_TV / temperature, label_T)

@@ -1,47 +1,146 @@
 """The operation in plain XLA, a tile of the vocabulary at a time: no array of [T, V] ever exists.
 
-For one token with logits z, p = softmax(z) and label y:
-
-    logp = z_y - lse(z)                d logp / dz_v = 1[v = y] - p_v
-    H    = lse(z) - sum_v p_v z_v      d H    / dz_v = -p_v (log p_v + H)
-
-The forward pass keeps, for each token, the running maximum m, s = sum exp(z - m), u = sum exp(z - m) (z - m)
-and the label's logit. The backward pass makes each tile of z again, from lse and H alone. That is four
-products of the size of the head instead of the three that kept logits would need; but a tile stays in the
-cache, where logits of gigabytes do not, and on the CPU the four are faster (EXPERIMENTS.md, 2026-11-20).
+The backward pass makes each tile of logits again. That is four products of the size of the head instead of
+the three that kept logits would need; but a tile stays in the cache, where logits of gigabytes do not, and on
+the CPU the four are faster (EXPERIMENTS.md, 2026-11-20).
 """
 
+from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array
+
+from pallas_kernels.token_statistics.implementation import Call, Implementation, Operands, Saved
+from pallas_kernels.token_statistics.partials import MASKED, Partials, rescale
 
 _product = partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
+
+
+@dataclass(frozen=True, kw_only=True)
+class XLATiles(Implementation):
+    """Plain XLA. Logits exist as tiles of [T, C] only; every tile reads all of `hidden` again."""
+
+    max_tile_bytes: int = 32 << 20
+    """Most that a tile takes in f32, ..."""
+    min_width: int = 512
+    """... but it has at least as many columns as this."""
+
+    def forward(self, call: Call, operands: Operands) -> Partials:
+        tiles = self._tiles(call, operands)
+        label_T = operands.label_T
+
+        def add_tile(running, i):
+            start, head_tile = tiles.take(i)
+            logit_TC = tiles.logits(head_tile, i, start)
+            new_max_T = jnp.maximum(running.max_T, logit_TC.max(axis=1))
+            running = rescale(running, new_max_T)
+            shifted_TC = logit_TC - new_max_T[:, None]
+            weight_TC = jnp.exp(shifted_TC)
+            place_T = label_T - start
+            logit_T = jnp.take_along_axis(logit_TC, jnp.clip(place_T, 0, tiles.width - 1)[:, None], axis=1)[
+                :, 0
+            ]
+            is_here_T = (place_T >= 0) & (place_T < tiles.width)
+            return Partials(
+                max_T=new_max_T,
+                sum_T=running.sum_T + jnp.sum(weight_TC, axis=1),
+                weighted_T=running.weighted_T + jnp.sum(weight_TC * shifted_TC, axis=1),
+                label_logit_T=jnp.where(is_here_T & (logit_T > MASKED), logit_T, running.label_logit_T),
+            ), None
+
+        zero_T = jnp.zeros(label_T.shape, tiles.dtype)
+        begin = Partials(jnp.full(label_T.shape, MASKED, tiles.dtype), zero_T, zero_T, zero_T)
+        return jax.lax.scan(add_tile, begin, jnp.arange(tiles.count))[0]
+
+    def backward(self, call: Call, operands: Operands, saved: Saved) -> tuple[Array, Array]:
+        tiles = self._tiles(call, operands)
+        hidden_TD, head = operands.hidden_TD, operands.head
+        logp_bar_T1, entropy_bar_T1 = saved.logp_bar_T[:, None], saved.entropy_bar_T[:, None]
+
+        def add_tile(gradients, i):
+            hidden_bar_TD, head_bar = gradients
+            start, head_tile = tiles.take(i)
+            log_p_TC = tiles.logits(head_tile, i, start) - saved.lse_T[:, None]
+            from_entropy_TC = entropy_bar_T1 * (log_p_TC + saved.entropy_T[:, None])
+            logit_bar_TC = -jnp.exp(log_p_TC) * (logp_bar_T1 + from_entropy_TC)
+            column_1C = jnp.arange(tiles.width, dtype=operands.label_T.dtype)[None]
+            is_label_TC = (operands.label_T - start)[:, None] == column_1C
+            logit_bar_TC = logit_bar_TC + jnp.where(is_label_TC, logp_bar_T1, 0)
+            logit_bar_TC = (call.scale * tiles.where_counted(logit_bar_TC, i, start, 0)).astype(
+                hidden_TD.dtype
+            )
+            to_hidden, to_head = (
+                ("TC,CD->TD", "TC,TD->CD") if call.vocab_axis == 0 else ("TC,DC->TD", "TC,TD->DC")
+            )
+            product = partial(_product, preferred_element_type=tiles.dtype)
+            hidden_bar_TD = hidden_bar_TD + product(to_hidden, logit_bar_TC, head_tile)
+            return (
+                hidden_bar_TD,
+                tiles.add(head_bar, product(to_head, logit_bar_TC, hidden_TD), start),
+            ), None
+
+        begin = (jnp.zeros(hidden_TD.shape, tiles.dtype), jnp.zeros(head.shape, head.dtype))
+        (hidden_bar_TD, head_bar), _ = jax.lax.scan(add_tile, begin, jnp.arange(tiles.count))
+        return hidden_bar_TD.astype(hidden_TD.dtype), head_bar
+
+    def _tiles(self, call: Call, operands: Operands) -> "_Tiles":
+        num_tokens, vocab = operands.label_T.shape[0], operands.head.shape[call.vocab_axis]
+        return _Tiles(call, operands, tile_width(num_tokens, vocab, self.max_tile_bytes, self.min_width))
 
 
 class _Tiles(NamedTuple):
     """How the vocabulary is cut: tile i begins at min(i * width, vocab - width)."""
 
-    vocab: int
+    call: Call
+    operands: Operands
     width: int
+
+    @property
+    def vocab(self) -> int:
+        return self.operands.head.shape[self.call.vocab_axis]
 
     @property
     def count(self) -> int:
         return -(-self.vocab // self.width)
 
-    def take(self, head_VD, i):
-        """(tile [C, D], number of its first row)."""
-        start = jnp.minimum(i * self.width, self.vocab - self.width)
-        return jax.lax.dynamic_slice_in_dim(head_VD, start, self.width), start
+    @property
+    def dtype(self):
+        return jnp.promote_types(self.operands.hidden_TD.dtype, jnp.float32)
 
-    def where_new(self, x_TC, i, start, otherwise):
-        """`x` where the last tile, which begins early so as to be whole, does not repeat its neighbour."""
-        if self.vocab % self.width == 0:
-            return x_TC
+    def take(self, i):
+        """(first column of the tile, its part of the head)."""
+        axis, num_valid = self.call.vocab_axis, self.operands.num_valid
+        start = jnp.minimum(i * self.width, self.vocab - self.width)
+        tile = jax.lax.dynamic_slice_in_dim(self.operands.head, start, self.width, axis)
+        if num_valid is not None:  # a product with nan would be nan, whatever is masked afterwards
+            is_valid_C = start + jnp.arange(self.width, dtype=jnp.int32) < num_valid
+            tile = jnp.where(jnp.expand_dims(is_valid_C, 1 - axis), tile, 0)
+        return start, tile
+
+    def logits(self, head_tile, i, start):
+        """Scaled logits [T, C]; MASKED where a column does not count."""
+        equation = "TD,CD->TC" if self.call.vocab_axis == 0 else "TD,DC->TC"
+        logit_TC = _product(equation, self.operands.hidden_TD, head_tile, preferred_element_type=self.dtype)
+        return self.where_counted(self.call.scale * logit_TC, i, start, MASKED)
+
+    def where_counted(self, x_TC, i, start, otherwise):
+        """`x` but for invalid columns, and those that the last tile, moved back to be whole, repeats."""
         column_1C = start + jnp.arange(self.width, dtype=jnp.int32)[None]
-        return jnp.where(column_1C >= i * self.width, x_TC, otherwise)
+        if self.operands.num_valid is not None:
+            x_TC = jnp.where(column_1C < self.operands.num_valid, x_TC, otherwise)
+        if self.vocab % self.width:
+            x_TC = jnp.where(column_1C >= i * self.width, x_TC, otherwise)
+        return x_TC
+
+    def add(self, head_bar, tile_bar, start):
+        """`head_bar` with the gradient of one tile; columns that the last tile repeats keep theirs."""
+        axis, tile_bar = self.call.vocab_axis, tile_bar.astype(head_bar.dtype)
+        if self.vocab % self.width:
+            tile_bar = tile_bar + jax.lax.dynamic_slice_in_dim(head_bar, start, self.width, axis)
+        return jax.lax.dynamic_update_slice_in_dim(head_bar, tile_bar, start, axis)
 
 
 def tile_width(num_tokens: int, vocab: int, max_tile_bytes: int, min_width: int) -> int:
@@ -50,77 +149,3 @@ def tile_width(num_tokens: int, vocab: int, max_tile_bytes: int, min_width: int)
     fewest = -(-vocab // widest)
     divisors = [n for n in range(fewest, 2 * fewest + 1) if vocab % n == 0]
     return vocab // divisors[0] if divisors else widest
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(3, 4))
-def tiled_statistics(
-    hidden_TD: Float[Array, "T D"],
-    head_VD: Float[Array, "V D"],
-    label_T: Int[Array, " T"],
-    scale: float,
-    width: int,
-) -> tuple[Float[Array, " T"], Float[Array, " T"]]:
-    """(log-probs, entropies) of softmax(scale * hidden @ head.T), in tiles of `width` columns."""
-    return _forward(hidden_TD, head_VD, label_T, scale, width)[0]
-
-
-def _forward(hidden_TD, head_VD, label_T, scale, width):
-    tiles = _Tiles(head_VD.shape[0], width)
-    dtype = jnp.promote_types(hidden_TD.dtype, jnp.float32)
-
-    def add_tile(running, i):
-        max_T, sum_T, weighted_T, label_logit_T = running
-        head_CD, start = tiles.take(head_VD, i)
-        logit_TC = scale * _product("TD,CD->TC", hidden_TD, head_CD, preferred_element_type=dtype)
-        new_max_T = jnp.maximum(max_T, tiles.where_new(logit_TC, i, start, -jnp.inf).max(axis=1))
-        shifted_TC = logit_TC - new_max_T[:, None]
-        weight_TC = tiles.where_new(jnp.exp(shifted_TC), i, start, 0)
-        # Earlier terms are relative to the earlier maximum, which before the first tile is none at all.
-        fall_T = jnp.where(sum_T > 0, max_T - new_max_T, 0)
-        decay_T = jnp.exp(fall_T)
-        weighted_T = decay_T * (weighted_T + fall_T * sum_T) + jnp.sum(weight_TC * shifted_TC, axis=1)
-        sum_T = decay_T * sum_T + jnp.sum(weight_TC, axis=1)
-        place_T = label_T - start
-        logit_T = jnp.take_along_axis(logit_TC, jnp.clip(place_T, 0, width - 1)[:, None], axis=1)[:, 0]
-        label_logit_T = jnp.where((place_T >= 0) & (place_T < width), logit_T, label_logit_T)
-        return (new_max_T, sum_T, weighted_T, label_logit_T), None
-
-    zero_T = jnp.zeros(label_T.shape, dtype)
-    begin = (jnp.full(label_T.shape, -jnp.inf, dtype), zero_T, zero_T, zero_T)
-    (max_T, sum_T, weighted_T, label_logit_T), _ = jax.lax.scan(add_tile, begin, jnp.arange(tiles.count))
-    log_sum_T = jnp.log(sum_T)
-    logp_T = label_logit_T - max_T - log_sum_T
-    entropy_T = log_sum_T - weighted_T / sum_T
-    return (logp_T, entropy_T), (hidden_TD, head_VD, label_T, max_T + log_sum_T, entropy_T)
-
-
-def _backward(scale, width, saved, bars):
-    hidden_TD, head_VD, label_T, lse_T, entropy_T = saved
-    logp_bar_T, entropy_bar_T = bars
-    tiles = _Tiles(head_VD.shape[0], width)
-
-    def add_tile(gradients, i):
-        hidden_bar_TD, head_bar_VD = gradients
-        head_CD, start = tiles.take(head_VD, i)
-        logit_TC = scale * _product("TD,CD->TC", hidden_TD, head_CD, preferred_element_type=lse_T.dtype)
-        log_p_TC = logit_TC - lse_T[:, None]
-        from_entropy_TC = entropy_bar_T[:, None] * (log_p_TC + entropy_T[:, None])
-        logit_bar_TC = -jnp.exp(log_p_TC) * (logp_bar_T[:, None] + from_entropy_TC)
-        is_label_TC = (label_T - start)[:, None] == jnp.arange(width, dtype=label_T.dtype)[None]
-        logit_bar_TC = logit_bar_TC + jnp.where(is_label_TC, logp_bar_T[:, None], 0)
-        logit_bar_TC = tiles.where_new(scale * logit_bar_TC, i, start, 0).astype(hidden_TD.dtype)
-        hidden_bar_TD = hidden_bar_TD + _product(
-            "TC,CD->TD", logit_bar_TC, head_CD, preferred_element_type=lse_T.dtype
-        )
-        head_bar_CD = _product("TC,TD->CD", logit_bar_TC, hidden_TD, preferred_element_type=lse_T.dtype)
-        head_bar_CD = head_bar_CD.astype(head_VD.dtype)
-        if tiles.vocab % width:  # rows that the last tile repeats have their gradient already
-            head_bar_CD = head_bar_CD + jax.lax.dynamic_slice_in_dim(head_bar_VD, start, width)
-        return (hidden_bar_TD, jax.lax.dynamic_update_slice_in_dim(head_bar_VD, head_bar_CD, start, 0)), None
-
-    begin = (jnp.zeros(hidden_TD.shape, lse_T.dtype), jnp.zeros(head_VD.shape, head_VD.dtype))
-    (hidden_bar_TD, head_bar_VD), _ = jax.lax.scan(add_tile, begin, jnp.arange(tiles.count))
-    return hidden_bar_TD.astype(hidden_TD.dtype), head_bar_VD, None
-
-
-tiled_statistics.defvjp(_forward, _backward)
