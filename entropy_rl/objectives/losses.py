@@ -32,6 +32,11 @@ class PolicyObjective(ABC):
     def needs_selection(self) -> bool:
         """Whether `token_loss` looks at `selected_BT`."""
 
+    @property
+    @abstractmethod
+    def selection_acts_on_policy(self) -> bool:
+        """Whether it does so even where logp equals old_logp, as in the first update of a rollout."""
+
     @abstractmethod
     def select(
         self,
@@ -93,6 +98,10 @@ class PPOClip(PolicyObjective):
     def needs_selection(self):
         return False
 
+    @property
+    def selection_acts_on_policy(self):
+        return False
+
     def select(self, *, logp_BT, old_logp_BT, adv_BT, mask_BT, sequence_id_B, key):
         covariance_BT = _detached_covariance(adv_BT, logp_BT, mask_BT)
         none_BT = jnp.zeros_like(mask_BT)
@@ -150,6 +159,10 @@ class ClipCov(PolicyObjective):
     def needs_selection(self):
         return True
 
+    @property
+    def selection_acts_on_policy(self):
+        return True
+
     def select(self, *, logp_BT, old_logp_BT, adv_BT, mask_BT, sequence_id_B, key):
         covariance_BT = _detached_covariance(adv_BT, logp_BT, mask_BT)
         d_BT = jax.lax.stop_gradient(log_ratio(logp_BT, old_logp_BT, mask_BT))
@@ -196,6 +209,10 @@ class KLCov(PolicyObjective):
     @property
     def needs_selection(self):
         return True
+
+    @property
+    def selection_acts_on_policy(self):
+        return False
 
     def select(self, *, logp_BT, old_logp_BT, adv_BT, mask_BT, sequence_id_B, key):
         covariance_BT = _detached_covariance(adv_BT, logp_BT, mask_BT)
