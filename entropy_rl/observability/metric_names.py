@@ -89,6 +89,16 @@ METRICS: dict[str, Metric] = {
     "selection/selected_fraction": _metric("fraction", "tokens that got it, of all tokens"),
     "selection/selected_positive_advantage": _metric("count", "selected tokens of positive advantage"),
     "selection/selected_negative_advantage": _metric("count", "selected tokens of negative advantage"),
+    "selection/nonfinite_tokens": _metric(
+        "count", "tokens whose log-prob or advantage was not finite, left out of means and choice", "lower"
+    ),
+    "passes/old_logp": _metric("count", "forward passes of a mini-batch made for old log-probs"),
+    "passes/selection": _metric(
+        "count", "forward passes of a mini-batch made so as to choose tokens before its first micro-batch"
+    ),
+    "passes/saved": _metric(
+        "count", "such passes left out because the first update of a rollout already has the result", "higher"
+    ),
     "optimizer/loss": _metric("none", "loss that was minimised, mean over the updates of the step"),
     "optimizer/grad_norm": _metric(
         "none", "global norm of the gradient before clipping, mean over the updates"

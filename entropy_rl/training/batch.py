@@ -18,7 +18,8 @@ class Minibatch:
     rollout: Rollout
     adv_PG: Float[Array, "P G"]
     old_logp_PGT: Float[Array, "P G T"]
-    """The learner's log-probs before the updates of this rollout; ignored when `on_policy`."""
+    """The learner's log-probs before the updates of this rollout. In the first of these updates they are read
+    only where `Learner.needs_first_old_logp`, to choose tokens by."""
     on_policy: Bool[Array, ""]
     """Whether this is the first of these updates. Its old log-probs are the current ones, as the update
     itself computes them, so that the ratio is exactly 1: a rounding difference would turn KL-Cov's

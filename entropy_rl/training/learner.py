@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, Int32
 from entropy_rl.models.policy import Policy
 from entropy_rl.objectives import (
     Aggregation,
-    MicrobatchScope,
+    MinibatchScope,
     PolicyObjective,
     Regularizer,
     Selection,
@@ -69,6 +69,20 @@ class Learner:
     num_microbatches: int = 1
     """Parts into which a mini-batch is cut to save memory; with MinibatchScope no result depends on it."""
 
+    @property
+    def chooses_ahead(self) -> bool:
+        """Whether an update must choose among the whole mini-batch before its first micro-batch's gradient.
+
+        One micro-batch is the whole, and in verl's scope each chooses for itself: there the loss chooses.
+        """
+        selects = self.objective.needs_selection and isinstance(self.objective.scope, MinibatchScope)
+        return selects and self.num_microbatches > 1
+
+    @property
+    def needs_first_old_logp(self) -> bool:
+        """Whether the first update of a rollout, too, must be given its old log-probs, to choose by them."""
+        return self.chooses_ahead and self.objective.selection_acts_on_policy
+
     def init(self, params) -> TrainState:
         """A fresh state around `params`, which are donated."""
         return _init(self, params)
@@ -103,11 +117,10 @@ def _log_probs(learner: Learner, params, rollout: Rollout):
 def _update(learner: Learner, state: TrainState, batch: Minibatch, key):
     shape = batch.rollout.response_ids_PGT.shape
     tokens = TokenBatch.of(batch, learner.aggregation)
-    selection = _choose_ahead(learner, state.params, batch.rollout, tokens, key)
-    loss, grads, statistics, selection = _gradient(learner, state.params, batch, tokens, selection, key)
+    ahead, num_forwards = _choose_ahead(learner, state.params, batch, tokens, key)
+    loss, grads, statistics, selection = _gradient(learner, state.params, batch, tokens, ahead, key)
     logp_BT, entropy_BT = (x.reshape(-1, shape[-1]) for x in statistics)
-    if not learner.objective.needs_selection:  # it selects nothing, but tells the covariances of them all
-        selection = tokens.select(learner.objective, logp_BT, key)
+    selection = _to_report(learner, batch, tokens, selection, logp_BT, key)
     grad_norm = optax.tree.norm(grads)
     finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
     updates, opt_state = learner.optimizer.transformation().update(grads, state.opt_state, state.params)
@@ -122,6 +135,7 @@ def _update(learner: Learner, state: TrainState, batch: Minibatch, key):
         "optimizer/grad_norm": grad_norm,
         "optimizer/skipped_updates": jnp.where(finite, 0, 1),
         "optimizer/skipped_in_a_row": num_skipped_in_a_row,
+        "passes/selection": num_forwards,
         **update_metrics(learner.objective, tokens, selection, logp_BT),
     }
     report = UpdateReport(
@@ -133,19 +147,37 @@ def _update(learner: Learner, state: TrainState, batch: Minibatch, key):
     )
 
 
-def _choose_ahead(learner: Learner, params, rollout, tokens: TokenBatch, key) -> Selection | None:
-    """The selection of the whole mini-batch where it must be known before the first micro-batch's gradient.
+def _choose_ahead(
+    learner: Learner, params, batch: Minibatch, tokens: TokenBatch, key
+) -> tuple[Selection | None, Int32[Array, ""]]:
+    """(The selection of the whole mini-batch, forward passes spent on it), before the first gradient.
 
-    None where the loss itself can choose: with one micro-batch, or each for itself in verl's scope. None also
-    when nothing is to be selected.
+    The first update of a rollout spends none: there the current log-probs are the old ones. None where the
+    loss itself chooses, or nothing is selected.
     """
-    objective = learner.objective
-    if learner.num_microbatches == 1 or not objective.needs_selection:
-        return None
-    if isinstance(objective.scope, MicrobatchScope):
-        return None
-    logp_PGT, _ = _log_probs(learner, params, rollout)
-    return tokens.select(objective, logp_PGT.reshape(tokens.mask_BT.shape), key)
+    if not learner.chooses_ahead:
+        return None, jnp.int32(0)
+
+    def known():
+        return tokens.old_logp_BT, jnp.int32(0)
+
+    def computed():
+        logp_PGT, _ = _log_probs(learner, params, batch.rollout)
+        return logp_PGT.reshape(tokens.mask_BT.shape), jnp.int32(1)
+
+    logp_BT, num_forwards = jax.lax.cond(batch.on_policy, known, computed)
+    return tokens.select(learner.objective, logp_BT, key), num_forwards
+
+
+def _to_report(learner: Learner, batch: Minibatch, tokens: TokenBatch, selection: Selection, logp_BT, key):
+    """The selection that the metrics tell of, where the gradient could do without the true one."""
+    if not learner.objective.needs_selection:  # it selects nothing, but has covariances all the same
+        return tokens.select(learner.objective, logp_BT, key)
+    if learner.chooses_ahead and not learner.needs_first_old_logp:
+        return jax.lax.cond(
+            batch.on_policy, lambda: tokens.select(learner.objective, logp_BT, key), lambda: selection
+        )
+    return selection
 
 
 def _gradient(

@@ -27,7 +27,8 @@ def learn(
     `state` is donated. Mini-batches lie on the devices as the rollout does.
 
     In the first update old log-probs are the current ones; only the mini-batches after it need a pass for
-    theirs, made before anything changes. With one update a rollout there is no such pass at all.
+    theirs, made before anything changes. With one update a rollout there is no such pass at all, unless
+    tokens must be chosen before the first micro-batch's gradient (`Learner.needs_first_old_logp`).
     """
     clock = clock or Clock()
     starts = range(0, adv_PG.shape[0], prompts_per_update)
@@ -38,7 +39,8 @@ def learn(
         return jax.tree.map(lambda x: jax.device_put(x[start:stop], x.sharding), tree)
 
     with clock("old_logp"):
-        known = [learner.log_probs(state.params, part(rollout, start)) for start in starts[1:]]
+        needed = starts if learner.needs_first_old_logp else starts[1:]
+        known = {start: learner.log_probs(state.params, part(rollout, start)) for start in needed}
         jax.block_until_ready(known)
     reports = []
     with clock("update"):
@@ -47,18 +49,27 @@ def learn(
             batch = Minibatch(
                 rollout=mine,
                 adv_PG=part(adv_PG, start),
-                old_logp_PGT=known[number - 1][0] if number else jnp.zeros_like(mine.logp_PGT),
+                old_logp_PGT=known[start][0] if start in known else jnp.zeros_like(mine.logp_PGT),
                 on_policy=jnp.bool_(number == 0),
                 ref_logp_PGT=part(ref_logp_PGT, start),
             )
             state, report = learner.update(state, batch, jax.random.fold_in(key, number))
             reports.append(report)
         jax.block_until_ready(state)
-    before = [(reports[0].logp_PGT, reports[0].entropy_PGT), *known]
+    before = [(reports[0].logp_PGT, reports[0].entropy_PGT), *(known[start] for start in starts[1:])]
     old_logp_PGT, entropy_PGT = (jnp.concatenate(parts) for parts in zip(*before, strict=True))
     of_rollout = rollout_metrics(rollout, old_logp_PGT, entropy_PGT)
     of_rollout, *of_updates = jax.device_get([of_rollout, *(report.metrics for report in reports)])
-    return state, _scalars(of_rollout) | over_updates([_scalars(metrics) for metrics in of_updates])
+    metrics = _scalars(of_rollout) | over_updates([_scalars(metrics) for metrics in of_updates])
+    return state, metrics | _pass_metrics(learner, len(starts), len(known), metrics["passes/selection"])
+
+
+def _pass_metrics(
+    learner: Learner, num_updates: int, num_old_logp: int, num_selection: int
+) -> dict[str, int]:
+    """Forward passes of a mini-batch beside those of the gradient: made, and left out in the first update."""
+    num_usual = num_updates * (2 if learner.chooses_ahead else 1)
+    return {"passes/old_logp": num_old_logp, "passes/saved": num_usual - num_old_logp - num_selection}
 
 
 def _scalars(metrics: dict) -> dict[str, float | int]:

@@ -55,7 +55,14 @@ def rollout_metrics(
     }
 
 
-SUMMED = ("selection/candidates", "selection/quota", "selection/selected", "optimizer/skipped_updates")
+SUMMED = (
+    "selection/candidates",
+    "selection/quota",
+    "selection/selected",
+    "selection/nonfinite_tokens",
+    "optimizer/skipped_updates",
+    "passes/",
+)
 """Prefixes of names that add up over the updates of a step."""
 EXTREMES = {
     "policy/ratio_max": max,

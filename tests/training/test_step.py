@@ -5,9 +5,10 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from entropy_rl.models.parameters import logical_axes
-from entropy_rl.objectives import KLCov
+from entropy_rl.objectives import ClipCov, KLCov, PPOClip
 from entropy_rl.parallelism import MeshConfig, batch_sharding, parameter_shardings
 from entropy_rl.training.batch import join, split
 from entropy_rl.training.learner import Learner
@@ -87,6 +88,24 @@ def test_one_update_needs_no_pass_for_old_log_probs(monkeypatch):
     monkeypatch.setattr(Learner, "log_probs", lambda *_: calls.append(1))
     learned(make_learner(tiny_policy()[0]), tiny_policy()[1], first_prompts(make_rollout(TINY.vocab_size), 2))
     assert calls == []
+
+
+@pytest.mark.parametrize(
+    ("objective", "num_microbatches", "old_logp", "selection", "saved"),
+    [
+        (KLCov(fraction=0.3), 1, 1, 0, 1),
+        (KLCov(fraction=0.3), 2, 1, 1, 2),
+        (ClipCov(fraction=0.3, cov_low=0.1), 2, 2, 1, 1),
+        (PPOClip(), 2, 1, 0, 1),
+    ],
+)
+def test_passes_made_and_saved_in_two_updates_are_counted(
+    objective, num_microbatches, old_logp, selection, saved
+):
+    learner = replace(make_learner(tiny_policy()[0]), objective=objective, num_microbatches=num_microbatches)
+    _, metrics = learned(learner, tiny_policy()[1], make_rollout(TINY.vocab_size))
+    counts = [metrics[f"passes/{name}"] for name in ("old_logp", "selection", "saved")]
+    assert counts == [old_logp, selection, saved]
 
 
 def test_updates_skipped_in_a_row_are_seen_even_when_a_good_one_follows():
