@@ -1,0 +1,241 @@
+"""The public operation: token covariances, what telemetry wants of them, and the exact choice of tokens."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import PartitionSpec
+from jaxtyping import Array, Bool, Float, Int, Int32, Key
+
+from pallas_kernels.covariance_selection.descent import Descent, Ranked
+from pallas_kernels.covariance_selection.exact_sum import masked_means
+from pallas_kernels.covariance_selection.histogram import Histogram, XLAHistogram
+from pallas_kernels.covariance_selection.keys import float_keys, keys_to_float, only
+from pallas_kernels.covariance_selection.reduction import Reduction
+from pallas_kernels.covariance_selection.token_bits import key_words, token_bits
+from pallas_kernels.sharding import Shards
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, kw_only=True)
+class Distribution:
+    """Scores of tokens, and how they are distributed over the finite ones under a mask."""
+
+    score_BT: Float[Array, "B T"]
+    """0 where masked, nan where an input was not finite."""
+    mean: Float[Array, ""]
+    quantiles_Q: Float[Array, " Q"]
+    """For each q the entry number floor(q * (N - 1)) in ascending order, counted from 0; 0 if N = 0."""
+    num_nonfinite: Int32[Array, ""]
+    """Tokens under the mask that are left out of everything because they are not finite."""
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """Chosen tokens, and those among which they were chosen."""
+
+    covariance: Distribution
+    selected_BT: Bool[Array, "B T"]
+    candidate_BT: Bool[Array, "B T"]
+    num_candidates: Int32[Array, ""]
+    num_selected: Int32[Array, ""]
+    num_selected_positive: Int32[Array, ""]
+    """Selected tokens with x > 0."""
+    num_selected_negative: Int32[Array, ""]
+    """Selected tokens with x < 0."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenIdentity:
+    """What a token is called wherever it lies: (sequence id, position), 32-bit integers, distinct over all."""
+
+    sequence_id: Int[Array, "#B #T"]
+    position: Int[Array, "#B #T"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CovarianceSelector:
+    """Exact selection by (x - mean x)(y - mean y) in O(N): no sort, no gather of tokens. Static under jit.
+
+    Given the same values for the same identities, every result is the same bit by bit for any order of the
+    rows, any padding and any number of devices. Scores are f32; wider inputs are rounded first. Subnormals and
+    both zeros are one value. Tokens whose x, y or product is not finite are left out and counted.
+    """
+
+    histogram: Histogram = XLAHistogram()
+    shards: Shards | None = None
+    """Cuts the rows B over `shards.tokens`, which must divide them; no token leaves its device."""
+
+    def covariance(
+        self,
+        x_BT: Float[Array, "B T"],
+        y_BT: Float[Array, "B T"],
+        mask_BT: Bool[Array, "B T"],
+        *,
+        quantiles: tuple[float, ...],
+    ) -> Distribution:
+        """The covariance of each token, means over all tokens under the mask, and its distribution."""
+
+        def on_device(reduction, x_BT, y_BT, mask_BT):
+            score_BT, _ = _token_covariance(x_BT, y_BT, mask_BT, reduction)
+            return self._describe(score_BT, mask_BT, quantiles, reduction)[0]
+
+        return self._distribute(on_device, (x_BT, y_BT, mask_BT))
+
+    def distribution(
+        self, score_BT: Float[Array, "B T"], mask_BT: Bool[Array, "B T"], *, quantiles: tuple[float, ...]
+    ) -> Distribution:
+        """The distribution of given scores."""
+
+        def on_device(reduction, score_BT, mask_BT):
+            return self._describe(score_BT, mask_BT, quantiles, reduction)[0]
+
+        return self._distribute(on_device, (score_BT, mask_BT))
+
+    def largest(
+        self,
+        x_BT: Float[Array, "B T"],
+        y_BT: Float[Array, "B T"],
+        mask_BT: Bool[Array, "B T"],
+        *,
+        k: Int32[Array, ""],
+        identity: TokenIdentity,
+        quantiles: tuple[float, ...],
+    ) -> Choice:
+        """The k tokens of largest covariance, or all if there are fewer; ties go to the smaller identity."""
+
+        def on_device(reduction, x_BT, y_BT, mask_BT, sequence_id, position, k):
+            score_BT, finite_BT = _token_covariance(x_BT, y_BT, mask_BT, reduction)
+            num_finite = _count(finite_BT, reduction)
+            k = jnp.clip(k, 0, num_finite)
+            covariance, last = self._describe(
+                score_BT, mask_BT, quantiles, reduction, also=jnp.minimum(num_finite - k, num_finite - 1)
+            )
+            # In descending order what was below is above.
+            last = last._replace(
+                key_R=~last.key_R, num_below_R=num_finite - last.num_below_R - last.num_equal_R
+            )
+            selected_BT = self._descent(reduction).first(
+                ~float_keys(score_BT), finite_BT, k, last, sequence_id, position
+            )
+            return _choice(covariance, selected_BT, finite_BT, x_BT, reduction)
+
+        identities = (identity.sequence_id, identity.position)
+        return self._distribute(on_device, (x_BT, y_BT, mask_BT, *identities), k)
+
+    def uniform(
+        self,
+        x_BT: Float[Array, "B T"],
+        y_BT: Float[Array, "B T"],
+        mask_BT: Bool[Array, "B T"],
+        *,
+        among_BT: Bool[Array, "B T"],
+        window: tuple[float, float],
+        k: Int32[Array, ""],
+        identity: TokenIdentity,
+        key: Key[Array, ""],
+        quantiles: tuple[float, ...],
+    ) -> Choice:
+        """k tokens, or all if there are fewer, drawn without replacement from those of `among` (and the mask)
+        whose covariance lies in the open window.
+
+        Each token draws 32 bits that depend on `key` and its identity alone; the k smallest are chosen.
+        """
+
+        def on_device(reduction, x_BT, y_BT, mask_BT, among_BT, sequence_id, position, k, words):
+            score_BT, finite_BT = _token_covariance(x_BT, y_BT, mask_BT, reduction)
+            covariance, _ = self._describe(score_BT, mask_BT, quantiles, reduction)
+            candidate_BT = finite_BT & among_BT & (window[0] < score_BT) & (score_BT < window[1])
+            k = jnp.clip(k, 0, _count(candidate_BT, reduction))
+            bits_BT = only(candidate_BT, token_bits(words, sequence_id, position))
+            descent = self._descent(reduction)
+            last = descent.at_rank(bits_BT.reshape(-1), jnp.maximum(k - 1, 0))
+            selected_BT = descent.first(bits_BT, candidate_BT, k, last, sequence_id, position)
+            return _choice(covariance, selected_BT, candidate_BT, x_BT, reduction)
+
+        identities = (identity.sequence_id, identity.position)
+        return self._distribute(on_device, (x_BT, y_BT, mask_BT, among_BT, *identities), k, key_words(key))
+
+    def _descent(self, reduction) -> Descent:
+        return Descent(histogram=self.histogram, reduction=reduction)
+
+    def _describe(self, score_BT, mask_BT, quantiles, reduction, also=None) -> tuple[Distribution, Ranked]:
+        """The distribution, and what stands at the rank `also`, found in the same passes."""
+        finite_BT = mask_BT & jnp.isfinite(score_BT)
+        num_finite, num_nonfinite = _count(
+            jnp.stack([finite_BT, mask_BT & ~finite_BT]), reduction, axes=(1, 2)
+        )
+        last = jnp.maximum(num_finite - 1, 0)
+        ranks = [_floor_multiply(q, last) for q in quantiles]
+        if also is not None:
+            ranks.append(jnp.maximum(also, 0))
+        keys_N = only(finite_BT, float_keys(score_BT)).reshape(-1)
+        ranked = self._descent(reduction).at_ranks(keys_N, jnp.stack(ranks))
+        values_Q = keys_to_float(ranked.key_R[: len(quantiles)])
+        distribution = Distribution(
+            score_BT=jnp.where(mask_BT, jnp.where(finite_BT, score_BT, jnp.nan), 0),
+            mean=masked_means((jnp.where(finite_BT, score_BT, 0),), finite_BT, reduction)[0],
+            quantiles_Q=jnp.where(num_finite > 0, values_Q, 0),
+            num_nonfinite=num_nonfinite,
+        )
+        return distribution, ranked[-1]
+
+    def _distribute(self, on_device: Callable, by_token: tuple[Array, ...], *replicated: Array):
+        """`on_device(reduction, ...)` on each device's rows: the whole selection is one program a device."""
+        if self.shards is None:
+            return on_device(Reduction(), *by_token, *replicated)
+        num_rows, rows = by_token[0].shape[0], PartitionSpec(self.shards.tokens)
+        whole = PartitionSpec()
+        reduction = Reduction(axes=self.shards.tokens)
+        shapes = jax.eval_shape(lambda *args: on_device(Reduction(), *args), *by_token, *replicated)
+        return jax.shard_map(
+            lambda *args: on_device(reduction, *args),
+            mesh=self.shards.mesh,
+            in_specs=(
+                *(rows if x.shape[0] == num_rows else whole for x in by_token),
+                *(whole for _ in replicated),
+            ),
+            out_specs=jax.tree.map(lambda x: rows if x.ndim == 2 else whole, shapes),
+            check_vma=False,
+        )(*by_token, *replicated)
+
+
+def _token_covariance(x_BT, y_BT, mask_BT, reduction) -> tuple[Array, Array]:
+    """(covariance, nan where not finite; where it is finite and not masked)."""
+    x_BT, y_BT = x_BT.astype(jnp.float32), y_BT.astype(jnp.float32)
+    finite_BT = mask_BT & jnp.isfinite(x_BT) & jnp.isfinite(y_BT)
+    x_BT, y_BT = jnp.where(finite_BT, x_BT, 0), jnp.where(finite_BT, y_BT, 0)
+    mean_x, mean_y = masked_means((x_BT, y_BT), finite_BT, reduction)
+    score_BT = (x_BT - mean_x) * (y_BT - mean_y)
+    finite_BT &= jnp.isfinite(score_BT)
+    return jnp.where(finite_BT, score_BT, jnp.nan), finite_BT
+
+
+def _choice(covariance, selected_BT, candidate_BT, x_BT, reduction) -> Choice:
+    kinds = jnp.stack([candidate_BT, selected_BT, selected_BT & (x_BT > 0), selected_BT & (x_BT < 0)])
+    num_candidates, num_selected, num_positive, num_negative = _count(kinds, reduction, axes=(1, 2))
+    return Choice(
+        covariance=covariance,
+        selected_BT=selected_BT,
+        candidate_BT=candidate_BT,
+        num_candidates=num_candidates,
+        num_selected=num_selected,
+        num_selected_positive=num_positive,
+        num_selected_negative=num_negative,
+    )
+
+
+def _count(mask, reduction, axes=None):
+    return reduction.sum(jnp.sum(mask, axis=axes, dtype=jnp.int32))
+
+
+def _floor_multiply(q: float, number: Int32[Array, ""]) -> Int32[Array, ""]:
+    """floor(q * number), exact: q is taken for the decimal that was written, with a denominator < 2**15."""
+    ratio = Fraction(repr(float(q)))
+    if not 0 <= ratio <= 1 or ratio.denominator >= 1 << 15:
+        raise ValueError(f"a quantile must be a short decimal in [0, 1], got {q}")
+    whole, rest = number // ratio.denominator, number % ratio.denominator
+    return ratio.numerator * whole + ratio.numerator * rest // ratio.denominator
