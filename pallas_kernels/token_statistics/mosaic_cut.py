@@ -1,0 +1,171 @@
+"""How the TPU kernels cut their operands, and what each of them does with one tile of logits.
+
+A tile of logits is [tokens, columns] for both layouts of the head: each of its three products then takes the
+head as it lies, and only the gradient of the logits, the smallest array at hand, is ever turned.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.experimental import pallas as pl
+from jaxtyping import Array, Float, Int
+
+from pallas_kernels.token_statistics.implementation import VocabAxis
+from pallas_kernels.token_statistics.partials import MASKED
+
+MAX_CHUNK = 1024
+NUM_ROWS = 8
+"""Rows of numbers per token: as many as one register has."""
+
+
+class Tile(NamedTuple):
+    """Sizes of a tile of logits."""
+
+    tokens: int
+    columns: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """Operands of one device in tiles; the last of each row may reach beyond the arrays."""
+
+    num_tokens: int
+    hidden_size: int
+    vocab: int
+    vocab_axis: VocabAxis
+    scale: float
+    dtype: jnp.dtype
+    has_invalid: bool
+    """Whether columns from some traced number on do not count."""
+    tile: Tile
+
+    @property
+    def num_token_tiles(self) -> int:
+        return pl.cdiv(self.num_tokens, self.tile.tokens)
+
+    @property
+    def num_vocab_tiles(self) -> int:
+        return pl.cdiv(self.vocab, self.tile.columns)
+
+    @property
+    def hidden_block(self) -> tuple[int, int]:
+        return (self.tile.tokens, self.hidden_size)
+
+    @property
+    def head_shape(self) -> tuple[int, int]:
+        return self.at_head(self.vocab, self.hidden_size)
+
+    @property
+    def head_block(self) -> tuple[int, int]:
+        return self.at_head(self.tile.columns, self.hidden_size)
+
+    def at_head(self, vocab, hidden) -> tuple:
+        """(what is along the vocabulary, what is along the hidden size) in the order of the head's axes."""
+        return (vocab, hidden) if self.vocab_axis == 0 else (hidden, vocab)
+
+    @property
+    def chunk(self) -> int:
+        """Columns of the hidden size in one step of a gradient product: bounds the product's result."""
+        lanes = [128 * n for n in range(1, MAX_CHUNK // 128 + 1) if self.hidden_size % (128 * n) == 0]
+        return max(lanes, default=self.hidden_size)
+
+    def pack(self, *rows_T: Array) -> Float[Array, "R Tp"]:
+        """Numbers of each token as rows, zero beyond the tokens: [T, 1] would take 128 times its size."""
+        rows_RT = jnp.stack([row_T.astype(jnp.float32) for row_T in rows_T])
+        num_beyond = self.num_token_tiles * self.tile.tokens - self.num_tokens
+        return jnp.pad(rows_RT, ((0, NUM_ROWS - len(rows_T)), (0, num_beyond)))
+
+    def label_row(self, label_T: Int[Array, " T"], limit: Int[Array, "1"]) -> Float[Array, " T"]:
+        """Labels as f32, which is exact below 2^24; -1 where the label is not among the columns."""
+        return jnp.where((label_T >= 0) & (label_T < limit), label_T, -1).astype(jnp.float32)
+
+    def clean_hidden(self, hidden_ref, token_tile) -> None:
+        """Rows beyond the tokens to zero, in the only tile that has them: 0 * nan would be nan."""
+        if self.num_tokens % self.tile.tokens:
+
+            @pl.when(token_tile == self.num_token_tiles - 1)
+            def _():
+                hidden = hidden_ref[...]
+                row = jax.lax.broadcasted_iota(jnp.int32, hidden.shape, 0)
+                first = (self.num_token_tiles - 1) * self.tile.tokens
+                hidden_ref[...] = jnp.where(row < self.num_tokens - first, hidden, jnp.zeros_like(hidden))
+
+    def clean_head(self, head_ref, limit, vocab_tile) -> None:
+        """Columns that do not count to zero, in the tiles that have some."""
+        if self.has_invalid or self.vocab % self.tile.columns:
+            first = vocab_tile * self.tile.columns
+
+            @pl.when(first + self.tile.columns > limit)
+            def _():
+                head = head_ref[...]
+                column = first + jax.lax.broadcasted_iota(jnp.int32, head.shape, self.vocab_axis)
+                head_ref[...] = jnp.where(column < limit, head, jnp.zeros_like(head))
+
+    def columns(self, vocab_tile) -> Int[Array, "B C"]:
+        """The column of each logit of a tile."""
+        return vocab_tile * self.tile.columns + jax.lax.broadcasted_iota(jnp.int32, self.tile, 1)
+
+    def logits(self, hidden_ref, head_ref, column_BC, limit) -> Float[Array, "B C"]:
+        """Scaled logits of a tile, MASKED where a column does not count."""
+        contract = ((1,), (1 - self.vocab_axis,))
+        logit_BC = self.scale * product(hidden_ref[...], head_ref[...], contract)
+        return self.where_counted(logit_BC, column_BC, limit, MASKED)
+
+    def where_counted(self, x_BC, column_BC, limit, otherwise) -> Float[Array, "B C"]:
+        if self.has_invalid or self.vocab % self.tile.columns:
+            return jnp.where(column_BC < limit, x_BC, otherwise)
+        return x_BC
+
+    def logit_bar(self, logit_BC, column_BC, rows_ref, limit, token_tile) -> Float[Array, "B C"]:
+        """Gradient of the unscaled logits; zero beyond the tokens and where a column does not count."""
+        label_B1, lse_B1, entropy_B1, logp_bar_B1, entropy_bar_B1 = columns_of(rows_ref[...], 5)
+        log_p_BC = logit_BC - lse_B1
+        logit_bar_BC = -jnp.exp(log_p_BC) * (logp_bar_B1 + entropy_bar_B1 * (log_p_BC + entropy_B1))
+        is_label_BC = column_BC == label_B1.astype(jnp.int32)
+        logit_bar_BC = self.scale * (logit_bar_BC + jnp.where(is_label_BC, logp_bar_B1, 0))
+        logit_bar_BC = self.where_counted(logit_bar_BC, column_BC, limit, 0)
+        if self.num_tokens % self.tile.tokens:
+            token_BC = token_tile * self.tile.tokens + jax.lax.broadcasted_iota(jnp.int32, self.tile, 0)
+            logit_bar_BC = jnp.where(token_BC < self.num_tokens, logit_bar_BC, 0)
+        return logit_bar_BC.astype(self.dtype)
+
+    def each_chunk(self, body) -> None:
+        """`body(slice of the hidden size)` for chunk after chunk of it."""
+
+        @pl.loop(0, self.hidden_size // self.chunk)
+        def _(i):
+            body(pl.ds(pl.multiple_of(i * self.chunk, self.chunk), self.chunk))
+
+    def to_hidden(self, logit_bar_BC, head_ref, chunk) -> Float[Array, "B H"]:
+        """A chunk of the gradient of hidden from one tile."""
+        contract = ((1,), (self.vocab_axis,))
+        return product(logit_bar_BC, head_ref[self.at_head(slice(None), chunk)], contract)
+
+    def to_head(self, logit_bar_CB, hidden_ref, chunk) -> Float[Array, "C H"]:
+        """A chunk of the gradient of head, transposed if the head is [D, V], from one tile."""
+        return product(logit_bar_CB, hidden_ref[:, chunk], ((1,), (0,)))
+
+    def store_head(self, head_bar_ref, sum_ref, chunk) -> None:
+        """Rounds a finished chunk and lays it as the head lies."""
+        rounded_CH = sum_ref[:, chunk].astype(self.dtype)
+        head_bar_ref[self.at_head(slice(None), chunk)] = rounded_CH if self.vocab_axis == 0 else rounded_CH.T
+
+
+def columns_of(rows_RB: Float[Array, "R B"], count: int) -> list[Float[Array, "B 1"]]:
+    """The first `count` rows as columns."""
+    rows_BR = rows_RB.T
+    return [rows_BR[:, i : i + 1] for i in range(count)]
+
+
+def product(x: Array, y: Array, contract) -> Array:
+    """Product of two tiles in f32; of f32 operands in six bf16 passes, which is f32 in full."""
+    exact = x.dtype == jnp.float32
+    return jax.lax.dot_general(
+        x,
+        y,
+        (contract, ((), ())),
+        precision=jax.lax.Precision.HIGHEST if exact else jax.lax.Precision.DEFAULT,
+        preferred_element_type=jnp.float32,
+    )
