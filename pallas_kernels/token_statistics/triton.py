@@ -1,10 +1,11 @@
 """The operation on NVIDIA GPUs: Triton through Pallas makes tiles of logits that never leave the chip.
 
-Forward, a program holds one block of tokens and walks one split of the vocabulary; the splits, one more array
-axis of a few partials, are merged by plain XLA. Backward, the gradient of hidden sums over the vocabulary and
-that of head over the tokens, so one of the two would have to leave each program as partial sums of its full
-size, or the logits be made twice (five products instead of four). So a kernel writes the gradient of the logits,
-a chunk of the vocabulary at a time, in the operands' dtype, and the two products are left to cuBLAS.
+Forward, a program holds one block of tokens and walks one split of the vocabulary; plain XLA merges the splits'
+partials. Backward, the gradient of hidden is a sum over the vocabulary and that of head a sum over the tokens.
+One kernel for both would have to add one of them up in HBM, block by block, and a kernel for each would make the
+logits twice: five products of the size of the head instead of four. So one kernel writes the gradient of the
+logits, a chunk of the vocabulary at a time and in the operands' dtype, and the two products are left to XLA,
+which has cuBLAS for them.
 """
 
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from jaxtyping import Array, Float, Int
 
 from pallas_kernels.token_statistics.implementation import Call, Implementation, Operands, Saved
 from pallas_kernels.token_statistics.partials import Partials, rescale
-from pallas_kernels.token_statistics.triton_kernels import Blocks, Tile, backward_kernel, forward_kernel
+from pallas_kernels.token_statistics.triton_kernels import Blocks, LogitTile, backward_kernel, forward_kernel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,7 @@ class Triton(Implementation):
     """Triton kernels. Logits never exist; their gradient exists as chunks [T, W] in the operands' dtype.
 
     Operands are both f32, both bf16 or both f16; anything else raises a TypeError. Products of f32 are exact
-    to f32 (no TF32), hence far from the speed of bf16.
+    to f32 (no TF32), hence far from the speed of bf16. JAX 0.12 warns that it will drop this way to Triton.
     """
 
     narrow: Blocks = Blocks(tokens=128, vocab=256, hidden=64, num_warps=8, num_stages=3)
@@ -74,7 +75,7 @@ class Triton(Implementation):
         return hidden_bar_TD.astype(hidden_TD.dtype), head_bar
 
     def _logit_bar(
-        self, tile: Tile, operands: Operands, saved: Saved, first_tile: Int[Array, ""], width: int
+        self, tile: LogitTile, operands: Operands, saved: Saved, first_tile: Int[Array, ""], width: int
     ) -> Float[Array, "T W"]:
         """Gradient of `width` columns of the logits, in the operands' dtype."""
         shape = jax.ShapeDtypeStruct((tile.num_tokens, width), operands.hidden_TD.dtype)
@@ -82,7 +83,7 @@ class Triton(Implementation):
         launch = self._launch(tile, partial(backward_kernel, tile), pl.cdiv(width, tile.blocks.vocab), shape)
         return launch(place_2, operands.hidden_TD, operands.head, operands.label_T, *saved)
 
-    def _launch(self, tile: Tile, kernel, num_columns: int, out_shape):
+    def _launch(self, tile: LogitTile, kernel, num_columns: int, out_shape):
         """`kernel` as a function of whole arrays, over blocks of tokens by `num_columns` blocks or splits."""
         num_blocks = pl.cdiv(tile.num_tokens, tile.blocks.tokens)
         group = min(self.group, num_blocks)
@@ -96,13 +97,13 @@ class Triton(Implementation):
             interpret=self.interpret,
         )
 
-    def _tile(self, call: Call, operands: Operands) -> Tile:
+    def _tile(self, call: Call, operands: Operands) -> LogitTile:
         hidden_TD, head = operands.hidden_TD, operands.head
         if hidden_TD.dtype != head.dtype or hidden_TD.dtype not in (jnp.float32, jnp.bfloat16, jnp.float16):
             raise TypeError(
                 f"hidden and head must both be f32, bf16 or f16; got {hidden_TD.dtype} and {head.dtype}"
             )
-        return Tile(
+        return LogitTile(
             call=call,
             blocks=self.wide if hidden_TD.dtype == jnp.float32 else self.narrow,
             num_tokens=hidden_TD.shape[0],
@@ -111,7 +112,7 @@ class Triton(Implementation):
         )
 
 
-def _num_valid(tile: Tile, operands: Operands) -> Int[Array, ""]:
+def _num_valid(tile: LogitTile, operands: Operands) -> Int[Array, ""]:
     vocab = jnp.asarray(tile.vocab, jnp.int32)
     return vocab if operands.num_valid is None else jnp.minimum(operands.num_valid.astype(jnp.int32), vocab)
 
@@ -119,7 +120,7 @@ def _num_valid(tile: Tile, operands: Operands) -> Int[Array, ""]:
 def _merge(parts_ST: Partials) -> Partials:
     """One set of partials from those of all splits, whose axis is the first."""
     max_T = parts_ST.max_T.max(axis=0)
-    level_ST = rescale(parts_ST, jnp.broadcast_to(max_T, parts_ST.max_T.shape))
+    level_ST = jax.vmap(rescale, in_axes=(0, None))(parts_ST, max_T)
     return Partials(max_T, *(part_ST.sum(axis=0) for part_ST in level_ST[1:]))
 
 

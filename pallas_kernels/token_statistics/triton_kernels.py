@@ -1,8 +1,8 @@
 """What one program on the GPU does: a tile of logits in registers, made from chunks of the hidden size.
 
-Operands stay in global memory and are read in blocks of a power of two; what lies beyond their edges is masked
-when it is read. Whether a phantom column counts is decided on its logit instead: no other column of logits
-depends on it, and a mask that is known only when the program runs would forbid wide reads.
+Operands stay in global memory and are read in blocks; what lies beyond their edges is masked when it is read.
+Whether a phantom column counts is decided on its logit instead: no other column of logits depends on it, and a
+mask that is known only when the program runs would forbid wide reads.
 """
 
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class Blocks:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tile:
+class LogitTile:
     """A block of tokens by a block of columns, of operands of these sizes."""
 
     call: Call
@@ -77,7 +77,7 @@ class Tile:
 
 
 def forward_kernel(
-    tile: Tile, tiles_per_split: int, num_valid_ref, hidden_ref, head_ref, label_ref, *out_refs
+    tile: LogitTile, tiles_per_split: int, num_valid_ref, hidden_ref, head_ref, label_ref, *out_refs
 ):
     """Partials of one block of tokens over one split of the vocabulary, into arrays [splits, T]."""
     token = _token(tile)
@@ -115,7 +115,7 @@ def forward_kernel(
         plgpu.store(block, part_B, mask=_inside(token, tile.blocks.tokens, tile.num_tokens))
 
 
-def backward_kernel(tile: Tile, place_ref, hidden_ref, head_ref, label_ref, *refs):
+def backward_kernel(tile: LogitTile, place_ref, hidden_ref, head_ref, label_ref, *refs):
     """Gradient of one tile of logits, into an array [T, W] of the W columns of one chunk."""
     *saved_refs, out_ref = refs
     token, column_out = _token(tile), pl.program_id(1) * tile.blocks.vocab
@@ -137,7 +137,7 @@ def backward_kernel(tile: Tile, place_ref, hidden_ref, head_ref, label_ref, *ref
         _write(out_ref, (token, column_out), logit_bar_BC.astype(out_ref.dtype))
 
 
-def _token(tile: Tile):
+def _token(tile: LogitTile):
     """First token of this program: programs that run together share columns, so tokens come fastest."""
     return (pl.program_id(2) * pl.num_programs(0) + pl.program_id(0)) * tile.blocks.tokens
 
