@@ -5,13 +5,13 @@ In reading order:
     numerics     masked sums and means, log-ratios
     advantages   rewards of a group of responses -> advantages
     quota        exact number of tokens that a fraction selects
-    order        k-th smallest and quantiles without a sort
-    covariance   covariance of each token, and exact choice by it
     selection    what was selected, and the scope it was selected in
     losses       PPOClip, ClipCov, KLCov: the objectives
     aggregation  token losses -> one loss
     divergences  KL estimators; entropy and KL terms
     diagnostics  metrics of all of these
+
+The covariance of each token and the exact choice by it are `pallas_kernels.covariance_selection`.
 """
 
 from entropy_rl.objectives.advantages import GroupAdvantage
@@ -22,7 +22,6 @@ from entropy_rl.objectives.aggregation import (
     SequenceMeanTokenSumNorm,
     TokenMean,
 )
-from entropy_rl.objectives.covariance import select_largest, select_uniform, token_covariance
 from entropy_rl.objectives.diagnostics import (
     clip_fractions,
     entropy_metrics,
@@ -32,7 +31,6 @@ from entropy_rl.objectives.diagnostics import (
 from entropy_rl.objectives.divergences import K1, K2, K3, Divergence, Regularizer
 from entropy_rl.objectives.losses import ClipCov, KLCov, PolicyObjective, PPOClip
 from entropy_rl.objectives.numerics import as_float, log_ratio, masked_mean, masked_sum
-from entropy_rl.objectives.order import masked_quantiles
 from entropy_rl.objectives.quota import exact_quota
 from entropy_rl.objectives.selection import MicrobatchScope, MinibatchScope, Scope, Selection
 
@@ -62,11 +60,7 @@ __all__ = [
     "exact_quota",
     "log_ratio",
     "masked_mean",
-    "masked_quantiles",
     "masked_sum",
     "ratio_metrics",
-    "select_largest",
-    "select_uniform",
     "selection_metrics",
-    "token_covariance",
 ]

@@ -5,34 +5,38 @@ from jaxtyping import Array, Bool, Float
 
 from entropy_rl.objectives.divergences import K3
 from entropy_rl.objectives.numerics import as_float, count, log_ratio, masked_mean
-from entropy_rl.objectives.order import masked_quantiles
-from entropy_rl.objectives.selection import Selection
-
-COVARIANCE_QUANTILES = {"min": 0.0, "q50": 0.5, "q90": 0.9, "q99": 0.99, "q999": 0.999, "max": 1.0}
+from entropy_rl.objectives.selection import COVARIANCE_QUANTILES, DEFAULT_SELECTOR, Selection, by_name
+from pallas_kernels.covariance_selection import CovarianceSelector
 
 Metrics = dict[str, Array]
 
 
 def selection_metrics(
-    selection: Selection, adv_BT: Float[Array, "B T"], mask_BT: Bool[Array, "B T"]
+    selection: Selection,
+    adv_BT: Float[Array, "B T"],
+    mask_BT: Bool[Array, "B T"],
+    *,
+    selector: CovarianceSelector = DEFAULT_SELECTOR,
 ) -> Metrics:
     """Covariance over the valid tokens, and how many tokens were selected, by sign of their advantage.
 
     A rare token of negative advantage has a large covariance, and so has a likely one of positive advantage:
-    the split by sign tells which kind was held back.
+    the split by sign tells which kind was held back. Only a selection by micro-batches needs `selector`:
+    the quantiles of the whole do not follow from those of its parts.
     """
-    covariance_BT, selected_BT = selection.covariance_BT, selection.selected_BT & mask_BT
-    quantiles = masked_quantiles(covariance_BT, mask_BT, tuple(COVARIANCE_QUANTILES.values()))
-    covariance = dict(zip(COVARIANCE_QUANTILES, quantiles, strict=True))
+    covariance = selection.covariance
+    if covariance is None:
+        quantiles = tuple(COVARIANCE_QUANTILES.values())
+        covariance = by_name(selector.distribution(selection.covariance_BT, mask_BT, quantiles=quantiles))
     return {
-        "covariance/mean": masked_mean(covariance_BT, mask_BT),
         **{f"covariance/{name}": value for name, value in covariance.items()},
         "selection/candidates": selection.num_candidates,
         "selection/quota": selection.quota,
-        "selection/selected": count(selected_BT),
-        "selection/selected_fraction": masked_mean(as_float(selected_BT), mask_BT),
-        "selection/selected_positive_advantage": count(selected_BT & (adv_BT > 0)),
-        "selection/selected_negative_advantage": count(selected_BT & (adv_BT < 0)),
+        "selection/selected": selection.num_selected,
+        "selection/selected_fraction": selection.num_selected / jnp.maximum(count(mask_BT), 1),
+        "selection/selected_positive_advantage": selection.num_selected_positive,
+        "selection/selected_negative_advantage": selection.num_selected_negative,
+        "selection/nonfinite_tokens": selection.num_nonfinite,
     }
 
 

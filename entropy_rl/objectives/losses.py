@@ -15,10 +15,18 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from entropy_rl.objectives.covariance import select_largest, select_uniform, token_covariance
 from entropy_rl.objectives.numerics import as_float, count, log_ratio
 from entropy_rl.objectives.quota import exact_quota, parse_fraction
-from entropy_rl.objectives.selection import MinibatchScope, Scope, Selection
+from entropy_rl.objectives.selection import (
+    COVARIANCE_QUANTILES,
+    DEFAULT_SELECTOR,
+    MinibatchScope,
+    Scope,
+    Selection,
+)
+from pallas_kernels.covariance_selection import CovarianceSelector, TokenIdentity
+
+_QUANTILES = tuple(COVARIANCE_QUANTILES.values())
 
 MAX_LOG_RATIO = 20.0
 """PPO clamps d to +-20 before exp; the covariance objectives do not (they follow the paper's code)."""
@@ -37,7 +45,6 @@ class PolicyObjective(ABC):
     def selection_acts_on_policy(self) -> bool:
         """Whether it does so even where logp equals old_logp, as in the first update of a rollout."""
 
-    @abstractmethod
     def select(
         self,
         *,
@@ -47,8 +54,20 @@ class PolicyObjective(ABC):
         mask_BT: Bool[Array, "B T"],
         sequence_id_B: Int[Array, " B"],
         key: Key[Array, ""],
+        selector: CovarianceSelector = DEFAULT_SELECTOR,
     ) -> Selection:
-        """Choose tokens among those given; free of gradient. `sequence_id_B` must be distinct."""
+        """Choose tokens among those given; free of gradient. `sequence_id_B` must be distinct.
+
+        The choice depends on what the tokens are, never on where they lie: ties and random numbers go by a
+        token's identity (sequence id, position). No `selector` changes it either, only how it is computed.
+        """
+        logp_BT, old_logp_BT, adv_BT = jax.lax.stop_gradient((logp_BT, old_logp_BT, adv_BT))
+        position_1T = jnp.arange(mask_BT.shape[1], dtype=jnp.int32)[None]
+        identity = TokenIdentity(sequence_id=sequence_id_B[:, None], position=position_1T)
+        return self._select(selector, logp_BT, old_logp_BT, adv_BT, mask_BT, identity, key)
+
+    @abstractmethod
+    def _select(self, selector, logp_BT, old_logp_BT, adv_BT, mask_BT, identity, key) -> Selection: ...
 
     @abstractmethod
     def token_loss(
@@ -102,10 +121,9 @@ class PPOClip(PolicyObjective):
     def selection_acts_on_policy(self):
         return False
 
-    def select(self, *, logp_BT, old_logp_BT, adv_BT, mask_BT, sequence_id_B, key):
-        covariance_BT = _detached_covariance(adv_BT, logp_BT, mask_BT)
-        none_BT = jnp.zeros_like(mask_BT)
-        return _selection(none_BT, none_BT, covariance_BT, jnp.zeros((), jnp.int32))
+    def _select(self, selector, logp_BT, old_logp_BT, adv_BT, mask_BT, identity, key):
+        covariance = selector.covariance(adv_BT, logp_BT, mask_BT, quantiles=_QUANTILES)
+        return Selection.of_nothing(covariance)
 
     def token_loss(self, *, logp_BT, old_logp_BT, adv_BT, mask_BT, selected_BT):
         plain_BT, clipped_BT, adv_BT = self._surrogates(logp_BT, old_logp_BT, adv_BT, mask_BT)
@@ -163,15 +181,21 @@ class ClipCov(PolicyObjective):
     def selection_acts_on_policy(self):
         return True
 
-    def select(self, *, logp_BT, old_logp_BT, adv_BT, mask_BT, sequence_id_B, key):
-        covariance_BT = _detached_covariance(adv_BT, logp_BT, mask_BT)
-        d_BT = jax.lax.stop_gradient(log_ratio(logp_BT, old_logp_BT, mask_BT))
-        plain_BT, clipped_BT, _ = _clipped_surrogates(d_BT, adv_BT, mask_BT, self.eps_low, self.eps_high)
-        inside_BT = (self.cov_low < covariance_BT) & (covariance_BT < self.cov_high)
-        candidate_BT = mask_BT & inside_BT & ~(clipped_BT > plain_BT)
+    def _select(self, selector, logp_BT, old_logp_BT, adv_BT, mask_BT, identity, key):
+        plain_BT, clipped_BT, _ = self._surrogates(logp_BT, old_logp_BT, adv_BT, mask_BT)
         quota = exact_quota(self.fraction, count(mask_BT), at_least_one=self.scope.at_least_one)
-        selected_BT = select_uniform(candidate_BT, quota, sequence_id_B, key)
-        return _selection(selected_BT, candidate_BT, covariance_BT, quota)
+        choice = selector.uniform(
+            adv_BT,
+            logp_BT,
+            mask_BT,
+            among_BT=~(clipped_BT > plain_BT),
+            window=(self.cov_low, self.cov_high),
+            k=quota,
+            identity=identity,
+            key=key,
+            quantiles=_QUANTILES,
+        )
+        return Selection.of(choice, quota, self.scope)
 
     def token_loss(self, *, logp_BT, old_logp_BT, adv_BT, mask_BT, selected_BT):
         plain_BT, clipped_BT, _ = self._surrogates(logp_BT, old_logp_BT, adv_BT, mask_BT & ~selected_BT)
@@ -214,11 +238,10 @@ class KLCov(PolicyObjective):
     def selection_acts_on_policy(self):
         return False
 
-    def select(self, *, logp_BT, old_logp_BT, adv_BT, mask_BT, sequence_id_B, key):
-        covariance_BT = _detached_covariance(adv_BT, logp_BT, mask_BT)
+    def _select(self, selector, logp_BT, old_logp_BT, adv_BT, mask_BT, identity, key):
         quota = exact_quota(self.fraction, count(mask_BT), at_least_one=self.scope.at_least_one)
-        selected_BT = select_largest(covariance_BT, mask_BT, quota, sequence_id_B)
-        return _selection(selected_BT, mask_BT, covariance_BT, quota)
+        choice = selector.largest(adv_BT, logp_BT, mask_BT, k=quota, identity=identity, quantiles=_QUANTILES)
+        return Selection.of(choice, quota, self.scope)
 
     def token_loss(self, *, logp_BT, old_logp_BT, adv_BT, mask_BT, selected_BT):
         d_BT = log_ratio(logp_BT, old_logp_BT, mask_BT)
@@ -246,17 +269,3 @@ def _clipped_surrogates(d_BT, adv_BT, mask_BT, eps_low, eps_high):
 def _window_causes(plain_BT, clipped_BT, adv_BT):
     outside_BT = clipped_BT > plain_BT
     return {"clip_high": outside_BT & (adv_BT > 0), "clip_low": outside_BT & (adv_BT < 0)}
-
-
-def _detached_covariance(adv_BT, logp_BT, mask_BT):
-    return jax.lax.stop_gradient(token_covariance(adv_BT, logp_BT, mask_BT))
-
-
-def _selection(selected_BT, candidate_BT, covariance_BT, quota) -> Selection:
-    return Selection(
-        selected_BT=selected_BT,
-        candidate_BT=candidate_BT,
-        covariance_BT=covariance_BT,
-        num_candidates=count(candidate_BT),
-        quota=quota,
-    )

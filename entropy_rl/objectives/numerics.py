@@ -29,18 +29,6 @@ def masked_mean(x: Float[Array, "*shape"], mask: Bool[Array, "*shape"]) -> Float
     return masked_sum(x, mask) / jnp.maximum(count(mask), 1)
 
 
-def masked_centred(x: Float[Array, "*shape"], mask: Bool[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """`x` less its masked mean; 0 where masked.
-
-    The second pass takes away what rounding left of the mean after the first, so that the result hardly
-    depends on the order in which a compiler or a mesh adds up millions of terms.
-    """
-    centred = jnp.where(mask, as_float(x), 0)
-    for _ in range(2):
-        centred = jnp.where(mask, centred - masked_mean(centred, mask), 0)
-    return centred
-
-
 def log_ratio(
     logp_BT: Float[Array, "B T"], reference_logp_BT: Float[Array, "B T"], mask_BT: Bool[Array, "B T"]
 ) -> Float[Array, "B T"]:

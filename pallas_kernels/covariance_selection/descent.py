@@ -98,7 +98,7 @@ class Descent:
 def _locate(
     count_RD: Int32[Array, "R D"], rank_R: Int32[Array, " R"], width: int = 256
 ) -> tuple[Int32[Array, " R"], Int32[Array, " R"], Int32[Array, " R"]]:
-    """(digit that holds the rank, rank within the digit, keys of the digit), by sums of `width` digits first."""
+    """(digit that holds the rank, rank within the digit, keys of the digit), wide digits in two steps."""
     num_rows, num_digits = count_RD.shape
     if num_digits > width:
         count_RHW = count_RD.reshape(num_rows, -1, width)
@@ -113,6 +113,6 @@ def _locate(
     return digit_R, rank_R - (_take(upto_RD, digit_R) - num_equal_R), num_equal_R
 
 
-def _take(x_RD: Int32[Array, "R D *rest"], index_R: Int32[Array, " R"]) -> Int32[Array, "R *rest"]:
+def _take(x_RD: Int32[Array, "R D ..."], index_R: Int32[Array, " R"]) -> Int32[Array, "R ..."]:
     index = index_R.reshape(-1, *(1,) * (x_RD.ndim - 1))
     return jnp.take_along_axis(x_RD, index, axis=1)[:, 0]

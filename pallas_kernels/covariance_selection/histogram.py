@@ -49,7 +49,7 @@ class XLAHistogram(Histogram):
         num_prefixes, num_digits = prefix_R.shape[0], 1 << self.bits
         rest_N = key_N >> shift.astype(jnp.uint32)
         digit_N, head_N = rest_N & (num_digits - 1), rest_N >> self.bits
-        # A key continues at most one prefix, so one table serves all; repeated prefixes share the first's row.
+        # A key continues one prefix at most, so one table serves all; repeats share the row of the first.
         row_N = jnp.full(key_N.shape, num_prefixes, jnp.uint32)
         for r in reversed(range(num_prefixes)):
             row_N = jnp.where(head_N == prefix_R[r], jnp.uint32(r), row_N)

@@ -12,7 +12,7 @@ _SIGN = np.uint32(0x80000000)
 
 
 def without_subnormals(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """`x` in f32 with -0 and every subnormal made +0: some backends flush them, so none may tell them apart."""
+    """`x` in f32 with -0 and every subnormal made +0, which some backends do anyway and others do not."""
     x = x.astype(jnp.float32)
     return jnp.where(jnp.abs(x) < jnp.finfo(jnp.float32).tiny, jnp.float32(0), x)
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, Int32, Key
 
-from pallas_kernels.covariance_selection.descent import Descent, Ranked
+from pallas_kernels.covariance_selection.descent import Descent
 from pallas_kernels.covariance_selection.exact_sum import masked_means
 from pallas_kernels.covariance_selection.histogram import Histogram, XLAHistogram
 from pallas_kernels.covariance_selection.keys import float_keys, keys_to_float, only
@@ -34,10 +34,9 @@ class Distribution:
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, kw_only=True)
-class Choice:
-    """Chosen tokens, and those among which they were chosen."""
+class Choice(Distribution):
+    """The covariances, the chosen tokens, and those among which they were chosen."""
 
-    covariance: Distribution
     selected_BT: Bool[Array, "B T"]
     candidate_BT: Bool[Array, "B T"]
     num_candidates: Int32[Array, ""]
@@ -50,7 +49,7 @@ class Choice:
 
 @dataclass(frozen=True, kw_only=True)
 class TokenIdentity:
-    """What a token is called wherever it lies: (sequence id, position), 32-bit integers, distinct over all."""
+    """What a token is called wherever it lies: (sequence id, position), distinct 32-bit integers."""
 
     sequence_id: Int[Array, "#B #T"]
     position: Int[Array, "#B #T"]
@@ -61,8 +60,8 @@ class CovarianceSelector:
     """Exact selection by (x - mean x)(y - mean y) in O(N): no sort, no gather of tokens. Static under jit.
 
     Given the same values for the same identities, every result is the same bit by bit for any order of the
-    rows, any padding and any number of devices. Scores are f32; wider inputs are rounded first. Subnormals and
-    both zeros are one value. Tokens whose x, y or product is not finite are left out and counted.
+    rows, any padding and any number of devices. Scores are f32; wider inputs are rounded first. Zeros and
+    subnormals are one value. Tokens whose x, y or product is not finite are left out and counted.
     """
 
     histogram: Histogram = XLAHistogram()
@@ -81,9 +80,10 @@ class CovarianceSelector:
 
         def on_device(reduction, x_BT, y_BT, mask_BT):
             score_BT, _ = _token_covariance(x_BT, y_BT, mask_BT, reduction)
-            return self._describe(score_BT, mask_BT, quantiles, reduction)[0]
+            return self._describe(score_BT, mask_BT, quantiles, reduction)[:2]
 
-        return self._distribute(on_device, (x_BT, y_BT, mask_BT))
+        by_token, whole = self._distribute(on_device, (x_BT, y_BT, mask_BT))
+        return Distribution(**by_token, **whole)
 
     def distribution(
         self, score_BT: Float[Array, "B T"], mask_BT: Bool[Array, "B T"], *, quantiles: tuple[float, ...]
@@ -91,9 +91,10 @@ class CovarianceSelector:
         """The distribution of given scores."""
 
         def on_device(reduction, score_BT, mask_BT):
-            return self._describe(score_BT, mask_BT, quantiles, reduction)[0]
+            return self._describe(score_BT, mask_BT, quantiles, reduction)[:2]
 
-        return self._distribute(on_device, (score_BT, mask_BT))
+        by_token, whole = self._distribute(on_device, (score_BT, mask_BT))
+        return Distribution(**by_token, **whole)
 
     def largest(
         self,
@@ -111,20 +112,21 @@ class CovarianceSelector:
             score_BT, finite_BT = _token_covariance(x_BT, y_BT, mask_BT, reduction)
             num_finite = _count(finite_BT, reduction)
             k = jnp.clip(k, 0, num_finite)
-            covariance, last = self._describe(
-                score_BT, mask_BT, quantiles, reduction, also=jnp.minimum(num_finite - k, num_finite - 1)
-            )
-            # In descending order what was below is above.
-            last = last._replace(
-                key_R=~last.key_R, num_below_R=num_finite - last.num_below_R - last.num_equal_R
-            )
+            # The key at rank k - 1 of the descending order, found together with the quantiles.
+            rank = jnp.clip(num_finite - k, 0, jnp.maximum(num_finite - 1, 0))
+            by_token, whole, last = self._describe(score_BT, mask_BT, quantiles, reduction, also=rank)
+            num_above = num_finite - last.num_below_R - last.num_equal_R
+            last = last._replace(key_R=~last.key_R, num_below_R=num_above)
+            descending_BT = ~float_keys(score_BT)
             selected_BT = self._descent(reduction).first(
-                ~float_keys(score_BT), finite_BT, k, last, sequence_id, position
+                descending_BT, finite_BT, k, last, sequence_id, position
             )
-            return _choice(covariance, selected_BT, finite_BT, x_BT, reduction)
+            chosen, counts = _chosen(selected_BT, finite_BT, x_BT, reduction)
+            return by_token | chosen, whole | counts
 
         identities = (identity.sequence_id, identity.position)
-        return self._distribute(on_device, (x_BT, y_BT, mask_BT, *identities), k)
+        by_token, whole = self._distribute(on_device, (x_BT, y_BT, mask_BT, *identities), k)
+        return Choice(**by_token, **whole)
 
     def uniform(
         self,
@@ -147,50 +149,53 @@ class CovarianceSelector:
 
         def on_device(reduction, x_BT, y_BT, mask_BT, among_BT, sequence_id, position, k, words):
             score_BT, finite_BT = _token_covariance(x_BT, y_BT, mask_BT, reduction)
-            covariance, _ = self._describe(score_BT, mask_BT, quantiles, reduction)
+            by_token, whole, _ = self._describe(score_BT, mask_BT, quantiles, reduction)
             candidate_BT = finite_BT & among_BT & (window[0] < score_BT) & (score_BT < window[1])
             k = jnp.clip(k, 0, _count(candidate_BT, reduction))
             bits_BT = only(candidate_BT, token_bits(words, sequence_id, position))
             descent = self._descent(reduction)
             last = descent.at_rank(bits_BT.reshape(-1), jnp.maximum(k - 1, 0))
             selected_BT = descent.first(bits_BT, candidate_BT, k, last, sequence_id, position)
-            return _choice(covariance, selected_BT, candidate_BT, x_BT, reduction)
+            chosen, counts = _chosen(selected_BT, candidate_BT, x_BT, reduction)
+            return by_token | chosen, whole | counts
 
         identities = (identity.sequence_id, identity.position)
-        return self._distribute(on_device, (x_BT, y_BT, mask_BT, among_BT, *identities), k, key_words(key))
+        by_token, whole = self._distribute(
+            on_device, (x_BT, y_BT, mask_BT, among_BT, *identities), k, key_words(key)
+        )
+        return Choice(**by_token, **whole)
 
     def _descent(self, reduction) -> Descent:
         return Descent(histogram=self.histogram, reduction=reduction)
 
-    def _describe(self, score_BT, mask_BT, quantiles, reduction, also=None) -> tuple[Distribution, Ranked]:
-        """The distribution, and what stands at the rank `also`, found in the same passes."""
+    def _describe(self, score_BT, mask_BT, quantiles, reduction, also=None):
+        """The fields of a `Distribution`, by token and whole, and what stands at rank `also`: one descent."""
         finite_BT = mask_BT & jnp.isfinite(score_BT)
-        num_finite, num_nonfinite = _count(
-            jnp.stack([finite_BT, mask_BT & ~finite_BT]), reduction, axes=(1, 2)
-        )
-        last = jnp.maximum(num_finite - 1, 0)
-        ranks = [_floor_multiply(q, last) for q in quantiles]
+        kinds = jnp.stack([finite_BT, mask_BT & ~finite_BT])
+        num_finite, num_nonfinite = _count(kinds, reduction, axes=(1, 2))
+        ranks = [_floor_multiply(q, jnp.maximum(num_finite - 1, 0)) for q in quantiles]
         if also is not None:
-            ranks.append(jnp.maximum(also, 0))
-        keys_N = only(finite_BT, float_keys(score_BT)).reshape(-1)
-        ranked = self._descent(reduction).at_ranks(keys_N, jnp.stack(ranks))
+            ranks.append(also)
+        keys_BT = only(finite_BT, float_keys(score_BT))
+        ranked = self._descent(reduction).at_ranks(keys_BT.reshape(-1), jnp.stack(ranks))
         values_Q = keys_to_float(ranked.key_R[: len(quantiles)])
-        distribution = Distribution(
-            score_BT=jnp.where(mask_BT, jnp.where(finite_BT, score_BT, jnp.nan), 0),
-            mean=masked_means((jnp.where(finite_BT, score_BT, 0),), finite_BT, reduction)[0],
-            quantiles_Q=jnp.where(num_finite > 0, values_Q, 0),
-            num_nonfinite=num_nonfinite,
-        )
-        return distribution, ranked[-1]
+        by_token = {"score_BT": jnp.where(mask_BT, jnp.where(finite_BT, score_BT, jnp.nan), 0)}
+        whole = {
+            "mean": masked_means((jnp.where(finite_BT, score_BT, 0),), finite_BT, reduction)[0],
+            "quantiles_Q": jnp.where(num_finite > 0, values_Q, 0),
+            "num_nonfinite": num_nonfinite,
+        }
+        return by_token, whole, ranked[-1]
 
     def _distribute(self, on_device: Callable, by_token: tuple[Array, ...], *replicated: Array):
-        """`on_device(reduction, ...)` on each device's rows: the whole selection is one program a device."""
+        """`on_device(reduction, ...)` on each device's rows: the whole selection is one program a device.
+
+        It returns a pair: arrays by token, and those that are the same everywhere.
+        """
         if self.shards is None:
             return on_device(Reduction(), *by_token, *replicated)
-        num_rows, rows = by_token[0].shape[0], PartitionSpec(self.shards.tokens)
-        whole = PartitionSpec()
+        num_rows, rows, whole = by_token[0].shape[0], PartitionSpec(self.shards.tokens), PartitionSpec()
         reduction = Reduction(axes=self.shards.tokens)
-        shapes = jax.eval_shape(lambda *args: on_device(Reduction(), *args), *by_token, *replicated)
         return jax.shard_map(
             lambda *args: on_device(reduction, *args),
             mesh=self.shards.mesh,
@@ -198,13 +203,13 @@ class CovarianceSelector:
                 *(rows if x.shape[0] == num_rows else whole for x in by_token),
                 *(whole for _ in replicated),
             ),
-            out_specs=jax.tree.map(lambda x: rows if x.ndim == 2 else whole, shapes),
+            out_specs=(rows, whole),
             check_vma=False,
         )(*by_token, *replicated)
 
 
 def _token_covariance(x_BT, y_BT, mask_BT, reduction) -> tuple[Array, Array]:
-    """(covariance, nan where not finite; where it is finite and not masked)."""
+    """(covariance, nan where masked or not finite; where it is neither)."""
     x_BT, y_BT = x_BT.astype(jnp.float32), y_BT.astype(jnp.float32)
     finite_BT = mask_BT & jnp.isfinite(x_BT) & jnp.isfinite(y_BT)
     x_BT, y_BT = jnp.where(finite_BT, x_BT, 0), jnp.where(finite_BT, y_BT, 0)
@@ -214,18 +219,12 @@ def _token_covariance(x_BT, y_BT, mask_BT, reduction) -> tuple[Array, Array]:
     return jnp.where(finite_BT, score_BT, jnp.nan), finite_BT
 
 
-def _choice(covariance, selected_BT, candidate_BT, x_BT, reduction) -> Choice:
+def _chosen(selected_BT, candidate_BT, x_BT, reduction) -> tuple[dict[str, Array], dict[str, Array]]:
+    """The fields that a `Choice` adds, by token and whole."""
     kinds = jnp.stack([candidate_BT, selected_BT, selected_BT & (x_BT > 0), selected_BT & (x_BT < 0)])
-    num_candidates, num_selected, num_positive, num_negative = _count(kinds, reduction, axes=(1, 2))
-    return Choice(
-        covariance=covariance,
-        selected_BT=selected_BT,
-        candidate_BT=candidate_BT,
-        num_candidates=num_candidates,
-        num_selected=num_selected,
-        num_selected_positive=num_positive,
-        num_selected_negative=num_negative,
-    )
+    names = ("num_candidates", "num_selected", "num_selected_positive", "num_selected_negative")
+    counts = dict(zip(names, _count(kinds, reduction, axes=(1, 2)), strict=True))
+    return {"selected_BT": selected_BT, "candidate_BT": candidate_BT}, counts
 
 
 def _count(mask, reduction, axes=None):

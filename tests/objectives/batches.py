@@ -9,6 +9,8 @@ import numpy as np
 from jaxtyping import Array
 
 from entropy_rl.objectives import Selection, TokenMean, masked_sum
+from entropy_rl.objectives.selection import DEFAULT_SELECTOR
+from pallas_kernels.covariance_selection import CovarianceSelector
 
 
 class Batch(NamedTuple):
@@ -45,17 +47,19 @@ def golden_batch() -> Batch:
     return Batch(jnp.array(logp), jnp.array(old_logp), adv, mask)
 
 
-def select(objective, batch: Batch, sequence_id=None, key=None) -> Selection:
+def select(
+    objective, batch: Batch, sequence_id=None, key=None, selector: CovarianceSelector = DEFAULT_SELECTOR
+) -> Selection:
     if sequence_id is None:
         sequence_id = jnp.arange(len(batch.mask))
     if key is None:
         key = jax.random.key(0)
-    return _select(objective, batch, sequence_id, key)
+    return _select(objective, selector, batch, sequence_id, key)
 
 
-@partial(jax.jit, static_argnums=0)
-def _select(objective, batch, sequence_id, key):
-    return objective.select(**batch.arguments(), sequence_id_B=sequence_id, key=key)
+@partial(jax.jit, static_argnums=(0, 1))
+def _select(objective, selector, batch, sequence_id, key):
+    return objective.select(**batch.arguments(), sequence_id_B=sequence_id, key=key, selector=selector)
 
 
 @partial(jax.jit, static_argnums=0)

@@ -5,6 +5,8 @@ import statistics
 from fractions import Fraction
 
 import jax
+import jax.numpy as jnp
+from jax.extend.random import threefry_2x32
 
 
 def tokens(mask):
@@ -49,9 +51,8 @@ def uniform(eligible, k, sequence_id, key):
     """Indices of the k eligible tokens that drew the smallest numbers."""
 
     def draw(i, t):
-        return int(
-            jax.random.bits(jax.random.fold_in(jax.random.fold_in(key, int(sequence_id[i]) % 2**32), t))
-        )
+        counter = jnp.array([int(sequence_id[i]) % 2**32, t], jnp.uint32)
+        return int(threefry_2x32(jax.random.key_data(key), counter)[0])
 
     return set(sorted(tokens(eligible), key=lambda it: (draw(*it), int(sequence_id[it[0]]), it[1]))[:k])
 

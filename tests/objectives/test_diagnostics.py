@@ -29,6 +29,7 @@ def test_golden_selection_metrics():
         "selection/selected_fraction": 2 / 7,
         "selection/selected_positive_advantage": 1,
         "selection/selected_negative_advantage": 1,
+        "selection/nonfinite_tokens": 0,
     }
     assert set(got) == set(expected)
     for name, value in expected.items():

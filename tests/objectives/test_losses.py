@@ -7,6 +7,8 @@ import pytest
 from jax.test_util import check_grads
 
 from entropy_rl.objectives import ClipCov, KLCov, MicrobatchScope, PPOClip, TokenMean
+from pallas_kernels.covariance_selection import CovarianceSelector
+from pallas_kernels.sharding import Shards
 
 from . import references
 from .batches import golden_batch, gradient, indices, mean_loss, random_batch, select, token_loss
@@ -279,9 +281,10 @@ def test_selection_and_gradient_are_the_same_on_seven_devices(objective, axis_ty
     expected = select(objective, batch, ids)
     mesh = jax.make_mesh((7,), ("data",), axis_types=(axis_type,), devices=jax.devices()[:7])
     rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
+    selector = CovarianceSelector(shards=Shards(mesh=mesh, tokens=("data",)))
     with jax.set_mesh(mesh):
         sharded, sharded_ids = jax.device_put((batch, ids), rows)
-        got = select(objective, sharded, sharded_ids)
+        got = select(objective, sharded, sharded_ids, selector=selector)
         slopes = gradient(objective, sharded, got.selected_BT)
     assert np.array_equal(got.selected_BT, expected.selected_BT)
     assert got.quota == expected.quota and got.num_candidates == expected.num_candidates
