@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float, Int
 from entropy_rl.models.cache import Cache, Prefix
 from entropy_rl.models.config import Qwen2Config
 from entropy_rl.models.qwen2 import Qwen2
+from entropy_rl.models.training_attention import TrainingAttention, XLAAttention
 
 Params = dict[str, Any]
 
@@ -30,6 +31,8 @@ class Policy:
     """Dtype of activations and matrix products; norms, softmax and logits are f32 all the same."""
     rematerialize: bool = False
     """Whether the backward pass computes each layer again whole, instead of keeping its matrix products."""
+    attention: TrainingAttention = XLAAttention()
+    """Attention of whole sequences and prompts. Single tokens are decoded by plain XLA all the same."""
 
     def init(self, key: Array, param_dtype: str = "float32") -> Params:
         """Random parameters. Under `jit` with output shardings, each device makes only its own share."""
@@ -122,6 +125,7 @@ def _model(policy: Policy, param_dtype: str, key: Array) -> Qwen2:
         param_dtype=param_dtype,
         compute_dtype=policy.compute_dtype,
         rematerialize=policy.rematerialize,
+        attention=policy.attention,
     )
 
 

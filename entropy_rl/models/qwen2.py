@@ -17,6 +17,7 @@ from entropy_rl.models.attention import attend, by_head, rope_angles, rotate
 from entropy_rl.models.cache import Cache, Prefix
 from entropy_rl.models.config import Qwen2Config
 from entropy_rl.models.parameters import TABLE
+from entropy_rl.models.training_attention import KEPT, TrainingAttention
 
 
 def _declare(config: Qwen2Config, rngs: nnx.Rngs, dtype, path: str) -> nnx.Param:
@@ -97,11 +98,13 @@ class Qwen2(nnx.Module):
         param_dtype=jnp.float32,
         compute_dtype: str = "float32",
         rematerialize: bool = False,
+        attention: TrainingAttention,
     ):
         param = partial(_declare, config, rngs, param_dtype)
         self.config = config
         self.compute_dtype = compute_dtype
         self.rematerialize = rematerialize
+        self.attention = attention
         self.embedding = param("embedding")
 
         @nnx.split_rngs(splits=config.num_layers)
@@ -128,11 +131,10 @@ class Qwen2(nnx.Module):
         Attention is causal among the T tokens, of which those outside `key_mask_BT` are seen by none, and
         full over the prefix, of which row b sees prompt b // G.
         """
-        T = tokens_BT.shape[1]
         num_prompts = tokens_BT.shape[0] if prefix is None else prefix.mask_PS.shape[0]
-        mask_BTT = jnp.tril(jnp.ones((T, T), bool))[None]
-        if key_mask_BT is not None:
-            mask_BTT = mask_BTT & key_mask_BT[:, None, :]
+        attention = self.attention.bind(
+            key_mask_BT, tokens_BT.shape, None if prefix is None else prefix.mask_PS
+        )
         rope = self._rope(positions_BT)
         graph, layers = nnx.split(self.layers)
 
@@ -141,12 +143,14 @@ class Qwen2(nnx.Module):
             layer = nnx.merge(graph, params)
             q, k, v = layer.project(x_BTD, rope)
             k, v = by_head(k, num_prompts), by_head(v, num_prompts)
-            mixed = attend(q, k, v, mask_BTT, None if prefix is None else (*shared, prefix.mask_PS))
+            mixed = attention(q, k, v, shared)
             return layer.finish(x_BTD, mixed), (k[:, :, 0], v[:, :, 0]) if keep_kv else None
 
-        # Products are worth keeping for the backward pass; what lies between them is cheaper to compute again
-        # than to store. `prevent_cse` is not needed inside a scan.
-        keep = None if self.rematerialize else jax.checkpoint_policies.dots_saveable
+        # Products, and what a kernel made of them, are worth keeping for the backward pass; what lies between
+        # them is cheaper to compute again than to store. `prevent_cse` is not needed inside a scan.
+        offered = jax.checkpoint_policies
+        products, kernels = offered.dots_saveable, offered.save_only_these_names(KEPT)
+        keep = None if self.rematerialize else offered.save_from_both_policies(products, kernels)
         body = jax.checkpoint(body, policy=keep, prevent_cse=False)
         shared = None if prefix is None else (prefix.k_LPKSH, prefix.v_LPKSH)
         x_BTD, kv = jax.lax.scan(body, self._embed(tokens_BT), (layers, shared))
