@@ -18,6 +18,8 @@ from pallas_kernels.token_statistics.partials import MASKED
 MAX_CHUNK = 1024
 NUM_ROWS = 8
 """Rows of numbers per token: as many as one register has."""
+OPS_PER_LOGIT_BAR = 25
+"""Elementwise operations of `Cut.logits` and `Cut.logit_bar` on one logit, an exponential counted as four."""
 
 
 class Tile(NamedTuple):
@@ -40,6 +42,8 @@ class Cut:
     has_invalid: bool
     """Whether columns from some traced number on do not count."""
     tile: Tile
+    outer_buffers: int
+    """Buffers of the blocks that the outer axis of a grid chooses: 2 fetch the next block ahead, 1 saves VMEM."""
 
     @property
     def num_token_tiles(self) -> int:
@@ -60,6 +64,15 @@ class Cut:
     @property
     def head_block(self) -> tuple[int, int]:
         return self.at_head(self.tile.columns, self.hidden_size)
+
+    @property
+    def size(self) -> int:
+        """Logits of a tile."""
+        return self.tile.tokens * self.tile.columns
+
+    def outer_block(self, shape: tuple[int, int], index_map) -> pl.BlockSpec:
+        """A block that changes with the outer axis of the grid only."""
+        return pl.BlockSpec(shape, index_map, pipeline_mode=pl.Buffered(self.outer_buffers))
 
     def at_head(self, vocab, hidden) -> tuple:
         """(what is along the vocabulary, what is along the hidden size) in the order of the head's axes."""

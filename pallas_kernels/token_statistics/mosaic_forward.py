@@ -8,6 +8,9 @@ from pallas_kernels.token_statistics.mosaic_cut import NUM_ROWS, Cut, columns_of
 from pallas_kernels.token_statistics.mosaic_kernel import Kernel
 from pallas_kernels.token_statistics.partials import MASKED
 
+OPS_PER_LOGIT = 18
+"""Elementwise operations on one logit, an exponential counted as four."""
+
 
 def forward_kernel(cut: Cut) -> Kernel:
     """(hidden, head, rows of label) -> rows of the four partials."""
@@ -53,7 +56,7 @@ def forward_kernel(cut: Cut) -> Kernel:
         grid=(cut.num_token_tiles, cut.num_vocab_tiles),
         semantics=("parallel", "arbitrary"),
         in_specs=(
-            pl.BlockSpec(cut.hidden_block, lambda t, v, _: (t, 0)),
+            cut.outer_block(cut.hidden_block, lambda t, v, _: (t, 0)),
             pl.BlockSpec(cut.head_block, lambda t, v, _: cut.at_head(v, 0)),
             rows,
         ),
@@ -61,4 +64,5 @@ def forward_kernel(cut: Cut) -> Kernel:
         out_types=(((NUM_ROWS, cut.num_token_tiles * cut.tile.tokens), jnp.dtype(jnp.float32)),),
         scratch=(pltpu.VMEM((cut.tile.tokens, 1), jnp.float32),) * 4,
         products_per_step=1,
+        vector_ops_per_step=OPS_PER_LOGIT * cut.size,
     )

@@ -27,6 +27,8 @@ class Kernel:
     scratch: tuple
     products_per_step: int
     """Matrix products of one tile of logits."""
+    vector_ops_per_step: int
+    """Elementwise operations on logits and on sums, an estimate."""
     bytes_copied: int = 0
     """What the body itself copies between HBM and VMEM, beside the blocks."""
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
-from pallas_kernels.token_statistics.mosaic_cut import NUM_ROWS, Cut
+from pallas_kernels.token_statistics.mosaic_cut import NUM_ROWS, OPS_PER_LOGIT_BAR, Cut
 from pallas_kernels.token_statistics.mosaic_kernel import Kernel
 
 
@@ -35,7 +35,7 @@ def hidden_kernel(cut: Cut) -> Kernel:
         def _():
             hidden_bar_ref[...] = sum_ref[...].astype(cut.dtype)
 
-    hidden = pl.BlockSpec(cut.hidden_block, lambda t, v, _: (t, 0))
+    hidden = cut.outer_block(cut.hidden_block, lambda t, v, _: (t, 0))
     return Kernel(
         name="token_statistics_hidden_bar",
         body=body,
@@ -50,6 +50,7 @@ def hidden_kernel(cut: Cut) -> Kernel:
         out_types=(((cut.num_tokens, cut.hidden_size), cut.dtype),),
         scratch=(pltpu.VMEM(cut.hidden_block, jnp.float32),),
         products_per_step=2,
+        vector_ops_per_step=OPS_PER_LOGIT_BAR * cut.size + cut.tile.tokens * cut.hidden_size,
     )
 
 
@@ -77,7 +78,7 @@ def head_kernel(cut: Cut) -> Kernel:
         def _():
             cut.each_chunk(lambda chunk: cut.store_head(head_bar_ref, sum_ref, chunk))
 
-    head = pl.BlockSpec(cut.head_block, lambda v, t, _: cut.at_head(v, 0))
+    head = cut.outer_block(cut.head_block, lambda v, t, _: cut.at_head(v, 0))
     return Kernel(
         name="token_statistics_head_bar",
         body=body,
@@ -92,4 +93,5 @@ def head_kernel(cut: Cut) -> Kernel:
         out_types=((cut.head_shape, cut.dtype),),
         scratch=(pltpu.VMEM((cut.tile.columns, cut.hidden_size), jnp.float32),),
         products_per_step=2,
+        vector_ops_per_step=OPS_PER_LOGIT_BAR * cut.size + cut.tile.columns * cut.hidden_size,
     )
