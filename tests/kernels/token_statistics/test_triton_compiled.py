@@ -1,7 +1,7 @@
 """XLA's GPU compiler on the Triton kernels, for Hopper GPUs that need not be there.
 
-The compiler refuses a kernel that wants more shared memory than a block may have and, when told to, one that
-spills registers. What it cannot do without a GPU is to choose the fastest of its own matrix products: programs
+It refuses a kernel that wants more shared memory than a block may have and, when told to, one that spills
+registers. What it cannot do without a GPU is to choose the fastest of its own matrix products: programs
 are complete, but those products are not the ones that a GPU would run.
 """
 
@@ -117,7 +117,7 @@ def test_one_kernel_forward_and_one_for_each_width_of_chunk_backward(dtype, voca
 @pytest.mark.parametrize("vocab_axis", [0, 1])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_it_compiles_without_any_array_of_all_logits(chip, vocab_axis, dtype):
-    """Beside one chunk, 64 MiB, stand the gradient of hidden in f32, 112 MiB, and two parts of head's size."""
+    """Beside a chunk of 64 MiB stands the gradient of hidden in f32, 112 MiB, and two parts of head."""
     compiled = compile_for(chip, dtype, vocab_axis, Triton(), valid_vocab_size=151_665)
     text = compiled.as_text()
     assert text.count(f'custom_call_target="{TRITON_CALL}"') == 3
