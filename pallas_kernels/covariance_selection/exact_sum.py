@@ -26,14 +26,10 @@ def masked_means(
     Entries under the mask must be finite; there may be 2**31 - 1 of them over all devices (65,536 at most).
     """
     arrays = tuple(jnp.where(mask, without_subnormals(x), 0) for x in arrays)
-    largest_M = reduction.max(jnp.stack([jnp.max(jnp.abs(x), initial=0) for x in arrays]))
-    exponent_M = _exponent_above(largest_M)
-    limbs_M4 = [
-        _limbs(_sum_words(_fixed_point(x, exponent), mask))
-        for x, exponent in zip(arrays, exponent_M, strict=True)
-    ]
-    number = jnp.sum(mask, dtype=jnp.uint32)
-    totals = reduction.sum(jnp.concatenate([*limbs_M4, number[None]]))
+    exponent_M = _exponent_above(reduction.max(jnp.stack([jnp.max(jnp.abs(x), initial=0) for x in arrays])))
+    sums = [_sum_words(_fixed_point(x, exponent_M[i]), mask) for i, x in enumerate(arrays)]
+    number = sums[0][-1]
+    totals = reduction.sum(jnp.concatenate([*(_limbs(low, high) for low, high, _ in sums), number[None]]))
     limbs_4M, number = totals[:-1].reshape(-1, 4).T, totals[-1]
     quotient_M = _divide(_carry(limbs_4M), jnp.maximum(number, 1))
     integer_M = (quotient_M - jnp.uint32(1 << FRACTION_BITS)).astype(jnp.int32)
@@ -60,21 +56,19 @@ def _fixed_point(x: Float[Array, "*shape"], exponent: Int32[Array, ""]) -> UInt3
     return scaled.astype(jnp.int32).astype(jnp.uint32) + jnp.uint32(1 << FRACTION_BITS)
 
 
-def _sum_words(x: UInt32[Array, "*shape"], mask: Bool[Array, "*shape"]) -> tuple[Array, Array]:
-    """(low, high) word of the exact 64-bit sum of the entries under the mask."""
+def _sum_words(x: UInt32[Array, "*shape"], mask: Bool[Array, "*shape"]) -> tuple[Array, Array, Array]:
+    """(low word, high word) of the exact sum of the entries under the mask, and their number."""
 
     def add(a, b):
         low = a[0] + b[0]
-        return low, a[1] + b[1] + (low < a[0]).astype(jnp.uint32)
+        return low, a[1] + b[1] + (low < a[0]).astype(jnp.uint32), a[2] + b[2]
 
-    zero = jnp.uint32(0)
-    words = (jnp.where(mask, x, zero), jnp.zeros_like(x))
-    return jax.lax.reduce(words, (zero, zero), add, tuple(range(x.ndim)))
+    terms = (jnp.where(mask, x, 0), jnp.zeros_like(x), mask.astype(jnp.uint32))
+    return tuple(jax.lax.reduce(terms, (jnp.uint32(0),) * 3, add, tuple(range(x.ndim))))
 
 
-def _limbs(words: tuple[Array, Array]) -> UInt32[Array, " 4"]:
+def _limbs(low: UInt32[Array, ""], high: UInt32[Array, ""]) -> UInt32[Array, " 4"]:
     """A 64-bit number as four digits of 16 bits, lowest first, which 65,536 devices may add up."""
-    low, high = words
     return jnp.stack([low & 0xFFFF, low >> 16, high & 0xFFFF, high >> 16])
 
 

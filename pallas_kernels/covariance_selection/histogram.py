@@ -34,7 +34,7 @@ class XLAHistogram(Histogram):
     A count of comparisons for each bit and prefix costs less than a scatter, but there are 32 of them.
     """
 
-    digit_bits: int = 16
+    digit_bits: int = 8
     """Bits of a digit. The table of counts has 2**digit_bits entries a prefix."""
 
     def __post_init__(self):

@@ -110,16 +110,12 @@ class CovarianceSelector:
 
         def on_device(reduction, x_BT, y_BT, mask_BT, sequence_id, position, k):
             score_BT, finite_BT = _token_covariance(x_BT, y_BT, mask_BT, reduction)
-            num_finite = _count(finite_BT, reduction)
-            k = jnp.clip(k, 0, num_finite)
-            # The key at rank k - 1 of the descending order, found together with the quantiles.
-            rank = jnp.clip(num_finite - k, 0, jnp.maximum(num_finite - 1, 0))
-            by_token, whole, last = self._describe(score_BT, mask_BT, quantiles, reduction, also=rank)
+            by_token, whole, num_finite, last = self._describe(score_BT, mask_BT, quantiles, reduction, k)
+            # In descending order what was below is above.
             num_above = num_finite - last.num_below_R - last.num_equal_R
             last = last._replace(key_R=~last.key_R, num_below_R=num_above)
-            descending_BT = ~float_keys(score_BT)
             selected_BT = self._descent(reduction).first(
-                descending_BT, finite_BT, k, last, sequence_id, position
+                ~float_keys(score_BT), finite_BT, jnp.clip(k, 0, num_finite), last, sequence_id, position
             )
             chosen, counts = _chosen(selected_BT, finite_BT, x_BT, reduction)
             return by_token | chosen, whole | counts
@@ -149,9 +145,9 @@ class CovarianceSelector:
 
         def on_device(reduction, x_BT, y_BT, mask_BT, among_BT, sequence_id, position, k, words):
             score_BT, finite_BT = _token_covariance(x_BT, y_BT, mask_BT, reduction)
-            by_token, whole, _ = self._describe(score_BT, mask_BT, quantiles, reduction)
+            by_token, whole, *_ = self._describe(score_BT, mask_BT, quantiles, reduction)
             candidate_BT = finite_BT & among_BT & (window[0] < score_BT) & (score_BT < window[1])
-            k = jnp.clip(k, 0, _count(candidate_BT, reduction))
+            k = jnp.clip(k, 0, reduction.counts(candidate_BT, finite_BT)[0])
             bits_BT = only(candidate_BT, token_bits(words, sequence_id, position))
             descent = self._descent(reduction)
             last = descent.at_rank(bits_BT.reshape(-1), jnp.maximum(k - 1, 0))
@@ -168,14 +164,12 @@ class CovarianceSelector:
     def _descent(self, reduction) -> Descent:
         return Descent(histogram=self.histogram, reduction=reduction)
 
-    def _describe(self, score_BT, mask_BT, quantiles, reduction, also=None):
-        """The fields of a `Distribution`, by token and whole, and what stands at rank `also`: one descent."""
+    def _describe(self, score_BT, mask_BT, quantiles, reduction, k=0):
+        """The fields of a `Distribution`, by token and whole; N; and the k-th largest, of one descent."""
         finite_BT = mask_BT & jnp.isfinite(score_BT)
-        kinds = jnp.stack([finite_BT, mask_BT & ~finite_BT])
-        num_finite, num_nonfinite = _count(kinds, reduction, axes=(1, 2))
-        ranks = [_floor_multiply(q, jnp.maximum(num_finite - 1, 0)) for q in quantiles]
-        if also is not None:
-            ranks.append(also)
+        num_finite, num_nonfinite = reduction.counts(finite_BT, mask_BT & ~finite_BT)
+        last = jnp.maximum(num_finite - 1, 0)
+        ranks = [*(_floor_multiply(q, last) for q in quantiles), jnp.clip(num_finite - k, 0, last)]
         keys_BT = only(finite_BT, float_keys(score_BT))
         ranked = self._descent(reduction).at_ranks(keys_BT.reshape(-1), jnp.stack(ranks))
         values_Q = keys_to_float(ranked.key_R[: len(quantiles)])
@@ -185,7 +179,7 @@ class CovarianceSelector:
             "quantiles_Q": jnp.where(num_finite > 0, values_Q, 0),
             "num_nonfinite": num_nonfinite,
         }
-        return by_token, whole, ranked[-1]
+        return by_token, whole, num_finite, ranked[-1]
 
     def _distribute(self, on_device: Callable, by_token: tuple[Array, ...], *replicated: Array):
         """`on_device(reduction, ...)` on each device's rows: the whole selection is one program a device.
@@ -221,14 +215,10 @@ def _token_covariance(x_BT, y_BT, mask_BT, reduction) -> tuple[Array, Array]:
 
 def _chosen(selected_BT, candidate_BT, x_BT, reduction) -> tuple[dict[str, Array], dict[str, Array]]:
     """The fields that a `Choice` adds, by token and whole."""
-    kinds = jnp.stack([candidate_BT, selected_BT, selected_BT & (x_BT > 0), selected_BT & (x_BT < 0)])
+    kinds = (candidate_BT, selected_BT, selected_BT & (x_BT > 0), selected_BT & (x_BT < 0))
     names = ("num_candidates", "num_selected", "num_selected_positive", "num_selected_negative")
-    counts = dict(zip(names, _count(kinds, reduction, axes=(1, 2)), strict=True))
+    counts = dict(zip(names, reduction.counts(*kinds), strict=True))
     return {"selected_BT": selected_BT, "candidate_BT": candidate_BT}, counts
-
-
-def _count(mask, reduction, axes=None):
-    return reduction.sum(jnp.sum(mask, axis=axes, dtype=jnp.int32))
 
 
 def _floor_multiply(q: float, number: Int32[Array, ""]) -> Int32[Array, ""]:
