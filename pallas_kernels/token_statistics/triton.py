@@ -1,11 +1,11 @@
 """The operation on NVIDIA GPUs: Triton through Pallas makes tiles of logits that never leave the chip.
 
-Forward, a program holds one block of tokens and walks one split of the vocabulary; plain XLA merges the splits'
-partials. Backward, the gradient of hidden is a sum over the vocabulary and that of head a sum over the tokens.
-One kernel for both would have to add one of them up in HBM, block by block, and a kernel for each would make the
-logits twice: five products of the size of the head instead of four. So one kernel writes the gradient of the
-logits, a chunk of the vocabulary at a time and in the operands' dtype, and the two products are left to XLA,
-which has cuBLAS for them.
+Forward, a program holds one block of tokens and walks one split of the vocabulary; plain XLA merges the
+partials. Backward, the gradient of hidden is a sum over the vocabulary and that of head one over the tokens.
+One kernel for both would have to add one of them up in HBM, block by block, and a kernel for each would make
+the logits twice: five products of the size of the head instead of four. So one kernel writes the gradient of
+the logits, a chunk of the vocabulary at a time and in the operands' dtype, and the two products are left to
+XLA, which has cuBLAS for them.
 """
 
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
 """What one program on the GPU does: a tile of logits in registers, made from chunks of the hidden size.
 
 Operands stay in global memory and are read in blocks; what lies beyond their edges is masked when it is read.
-Whether a phantom column counts is decided on its logit instead: no other column of logits depends on it, and a
-mask that is known only when the program runs would forbid wide reads.
+Whether a phantom column counts is decided on its logit instead: no other column of logits depends on it, and
+a mask that is known only when the program runs would forbid wide reads.
 """
 
 from dataclasses import dataclass
@@ -72,8 +72,13 @@ class LogitTile:
         return column + jnp.arange(self.blocks.vocab, dtype=jnp.int32)[None]
 
     def read_tokens(self, ref, token):
-        """A block [B] of an array [T]; 0 beyond its end."""
-        return _read(ref, (token,), (self.blocks.tokens,))
+        """A block [B] of an array [T]; 0 beyond its end, where programs of the last group may lie as a whole."""
+        is_token_B = self.are_tokens(token)
+        return plgpu.load(ref.at[pl.ds(token, self.blocks.tokens)], mask=is_token_B, other=0)
+
+    def are_tokens(self, token):
+        """Which of the tokens from `token` on exist, bool [B]."""
+        return _inside(token, self.blocks.tokens, self.num_tokens)
 
 
 def forward_kernel(
@@ -112,7 +117,7 @@ def forward_kernel(
     )
     for out_ref, part_B in zip(out_refs, partials, strict=True):
         block = out_ref.at[split, pl.ds(token, tile.blocks.tokens)]
-        plgpu.store(block, part_B, mask=_inside(token, tile.blocks.tokens, tile.num_tokens))
+        plgpu.store(block, part_B, mask=tile.are_tokens(token))
 
 
 def backward_kernel(tile: LogitTile, place_ref, hidden_ref, head_ref, label_ref, *refs):
