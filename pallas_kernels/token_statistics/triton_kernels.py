@@ -72,7 +72,7 @@ class LogitTile:
         return column + jnp.arange(self.blocks.vocab, dtype=jnp.int32)[None]
 
     def read_tokens(self, ref, token):
-        """A block [B] of an array [T]; 0 beyond its end, where programs of the last group may lie as a whole."""
+        """A block [B] of an array [T]; 0 beyond its end, where programs of the last group may lie."""
         is_token_B = self.are_tokens(token)
         return plgpu.load(ref.at[pl.ds(token, self.blocks.tokens)], mask=is_token_B, other=0)
 
