@@ -1,0 +1,164 @@
+"""Whatever the implementation, the choice is that of a sort by (score, sequence id, position)."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.extend.random import threefry_2x32
+
+from pallas_kernels.covariance_selection import CovarianceSelector, TokenIdentity
+from pallas_kernels.covariance_selection.reference import (
+    first_reference,
+    largest_reference,
+    quantiles_reference,
+)
+
+from .cases import CASES, QUANTILES, SELECTORS, SHAPE, WINDOW, assert_same, case, largest, on_devices, uniform
+
+every_case = pytest.mark.parametrize("name", CASES)
+every_selector = pytest.mark.parametrize("selector", SELECTORS.values(), ids=SELECTORS)
+
+
+def check(got, batch, candidate, chosen):
+    """`got` against the candidates and the reference's choice."""
+    np.testing.assert_array_equal(got.candidate_BT, candidate)
+    np.testing.assert_array_equal(got.selected_BT, chosen)
+    assert got.num_candidates == candidate.sum() and got.num_selected == chosen.sum()
+    assert got.num_selected_positive == (chosen & (batch.x > 0)).sum()
+    assert got.num_selected_negative == (chosen & (batch.x < 0)).sum()
+    finite = batch.mask & jnp.isfinite(got.score_BT)
+    assert got.num_nonfinite == (batch.mask & ~finite).sum()
+    np.testing.assert_array_equal(got.quantiles_Q, quantiles_reference(got.score_BT, batch.mask, QUANTILES))
+
+
+def numbers_to_choose(candidate):
+    total = int(candidate.sum())
+    return sorted({0, 1, 3, max(total - 1, 0), total, total + 5})
+
+
+@every_selector
+@every_case
+def test_the_k_largest_equal_the_reference(selector, name):
+    batch = case(name)
+    for k in numbers_to_choose(batch.mask):
+        k = jnp.int32(k)
+        got = largest(selector, batch, k)
+        finite = batch.mask & jnp.isfinite(got.score_BT)
+        chosen = largest_reference(got.score_BT, batch.mask, k, batch.sequence_id, batch.position)
+        check(got, batch, finite, chosen)
+
+
+def drawn_bits(key, batch):
+    """The bits of each token by JAX's own threefry, one counter at a time."""
+    counters = np.stack([np.asarray(batch.sequence_id), np.asarray(batch.position)], -1).astype(np.uint32)
+    draw = jax.vmap(jax.vmap(lambda counter: threefry_2x32(jax.random.key_data(key), counter)[0]))
+    return draw(jnp.asarray(counters))
+
+
+@every_selector
+@every_case
+def test_the_draw_equals_the_reference(selector, name, key):
+    batch = case(name)
+    score = largest(SELECTORS["xla"], batch, jnp.int32(0)).score_BT
+    candidate = batch.mask & batch.among & (score > WINDOW[0]) & (score < WINDOW[1])
+    for k in numbers_to_choose(candidate):
+        k = jnp.int32(k)
+        got = uniform(selector, batch, k, key)
+        bits = drawn_bits(key, batch)
+        check(got, batch, candidate, first_reference(bits, candidate, k, batch.sequence_id, batch.position))
+
+
+def test_an_empty_window_selects_nothing(key):
+    got = uniform(SELECTORS["xla"], case("random"), jnp.int32(5), key, window=(50.0, 60.0))
+    assert got.num_candidates == got.num_selected == 0 and not got.selected_BT.any()
+
+
+@pytest.mark.parametrize("name", ["random", "ties", "not finite"])
+def test_half_precision_sources_equal_the_reference(name):
+    batch = case(name, dtype=jnp.bfloat16)
+    got = largest(SELECTORS["xla"], batch, jnp.int32(20))
+    assert got.score_BT.dtype == jnp.float32
+    wide = batch._replace(x=batch.x.astype(jnp.float32), y=batch.y.astype(jnp.float32))
+    assert_same(got, largest(SELECTORS["xla"], wide, jnp.int32(20)))
+    chosen = largest_reference(got.score_BT, batch.mask, jnp.int32(20), batch.sequence_id, batch.position)
+    np.testing.assert_array_equal(got.selected_BT, chosen)
+
+
+@pytest.mark.parametrize("name", ["random", "not finite"])
+def test_covariance_mean_and_quantiles_without_a_choice(name):
+    batch = case(name)
+    got = jax.jit(lambda b: CovarianceSelector().covariance(b.x, b.y, b.mask, quantiles=QUANTILES))(batch)
+    chosen = largest(SELECTORS["xla"], batch, jnp.int32(3))
+    again = CovarianceSelector().distribution(got.score_BT, batch.mask, quantiles=QUANTILES)
+    for field in vars(got):
+        np.testing.assert_array_equal(getattr(got, field), getattr(chosen, field))
+        np.testing.assert_array_equal(getattr(again, field), getattr(got, field))
+    x, y = (np.asarray(array, np.float64) for array in (batch.x, batch.y))
+    finite = np.asarray(batch.mask) & np.isfinite(x) & np.isfinite(y)
+    expected = (x - x[finite].mean()) * (y - y[finite].mean())
+    np.testing.assert_allclose(np.asarray(got.score_BT)[finite], expected[finite], rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(got.mean, expected[finite].mean(), atol=1e-7)
+    assert not np.asarray(got.score_BT)[~np.asarray(batch.mask)].any()
+
+
+@pytest.mark.parametrize("name", ["random", "ties", "all ties"])
+def test_rows_in_any_order_and_in_any_cut_choose_the_same_tokens(name, key):
+    batch, selector = case(name), SELECTORS["xla"]
+    for choose in (
+        lambda b: largest(selector, b, jnp.int32(23)),
+        lambda b: uniform(selector, b, jnp.int32(7), key),
+    ):
+        expected = choose(batch)
+        assert 0 < expected.num_selected < expected.num_candidates or name == "all ties"
+        for seed in range(3):
+            order = np.random.default_rng(seed).permutation(SHAPE[0])
+            assert_same(choose(batch[order]), expected, lambda x, order=order: x[order])
+        for num_parts in (1, 2, 4, 8):  # the rows of each micro-batch one after another
+            order = np.arange(SHAPE[0]).reshape(-1, num_parts).T.reshape(-1)
+            assert_same(choose(batch[order]), expected, lambda x, order=order: x[order])
+        assert_same(choose(batch.reshape(4, 74)), expected, lambda x: x.reshape(4, 74))
+
+
+@pytest.mark.parametrize("num_devices", [1, 2, 4, 8])
+def test_any_number_of_devices_chooses_the_same_tokens(num_devices, key):
+    selector, rows = on_devices(num_devices)
+    for name in ("random", "ties", "not finite"):
+        batch = case(name)
+        sharded = jax.device_put(batch, rows)
+        expected = largest(SELECTORS["xla"], batch, jnp.int32(23))
+        assert_same(largest(selector, sharded, jnp.int32(23)), expected)
+        expected = uniform(SELECTORS["xla"], batch, jnp.int32(7), key)
+        assert_same(uniform(selector, sharded, jnp.int32(7), key), expected)
+
+
+def test_the_kernel_counts_on_each_device_of_a_mesh():
+    selector, rows = on_devices(2, histogram=SELECTORS["mosaic"].histogram)
+    batch = case("ties")
+    expected = largest(SELECTORS["xla"], batch, jnp.int32(23))
+    assert_same(largest(selector, jax.device_put(batch, rows), jnp.int32(23)), expected)
+
+
+def test_broadcast_identities_are_those_of_every_token(key):
+    batch = case("ties")
+    identity = TokenIdentity(sequence_id=batch.sequence_id[:, :1], position=batch.position[:1])
+    got = SELECTORS["xla"].largest(
+        batch.x, batch.y, batch.mask, k=jnp.int32(23), identity=identity, quantiles=QUANTILES
+    )
+    assert_same(got, largest(SELECTORS["xla"], batch, jnp.int32(23)))
+
+
+def test_the_choice_is_the_same_in_64_bit_mode(key):
+    batch = case("ties")
+    expected = [
+        largest(SELECTORS["xla"], batch, jnp.int32(23)),
+        uniform(SELECTORS["xla"], batch, jnp.int32(7), key),
+    ]
+    with jax.enable_x64(True):
+        assert_same(largest(SELECTORS["xla"], batch, jnp.int32(23)), expected[0])
+        assert_same(uniform(SELECTORS["xla"], batch, jnp.int32(7), key), expected[1])
+
+
+def test_a_long_quantile_is_an_error():
+    batch = case("random")
+    with pytest.raises(ValueError, match="short decimal"):
+        CovarianceSelector().covariance(batch.x, batch.y, batch.mask, quantiles=(1 / 3,))
