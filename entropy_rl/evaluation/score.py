@@ -9,18 +9,13 @@ import numpy as np
 
 from entropy_rl.data.tokenizers import Tokenizer
 from entropy_rl.models.policy import Policy
-from pallas_kernels.token_statistics import token_statistics
 
 
 @partial(jax.jit, static_argnums=0)
 def _statistics(policy: Policy, params, tokens_BT):
     """Log-prob and entropy [B, T - 1] of every token after the first."""
     hidden_BTD = policy.sequence_hidden(params, tokens_BT)[:, :-1]
-    head_VD = policy.head(params).astype(hidden_BTD.dtype)
-    flat = token_statistics(
-        hidden_BTD.reshape(-1, hidden_BTD.shape[-1]), head_VD, tokens_BT[:, 1:].reshape(-1)
-    )
-    return jax.tree.map(lambda x: x.reshape(hidden_BTD.shape[:2]), flat)
+    return policy.token_statistics(params, hidden_BTD, tokens_BT[:, 1:])
 
 
 def score_rows(

@@ -17,6 +17,8 @@ from entropy_rl.models.cache import Cache, Prefix
 from entropy_rl.models.config import Qwen2Config
 from entropy_rl.models.qwen2 import Qwen2
 from entropy_rl.models.training_attention import TrainingAttention, XLAAttention
+from pallas_kernels.sharding import Shards
+from pallas_kernels.token_statistics import Implementation, XLATiles, token_statistics
 
 Params = dict[str, Any]
 
@@ -33,6 +35,10 @@ class Policy:
     """Whether the backward pass computes each layer again whole, instead of keeping its matrix products."""
     attention: TrainingAttention = XLAAttention()
     """Attention of whole sequences and prompts. Single tokens are decoded by plain XLA all the same."""
+    statistics: Implementation = XLATiles()
+    """How log-probs and entropies come from hidden states."""
+    shards: Shards | None = None
+    """How tokens and the head's vocabulary are cut over the mesh, for the kernels; None on one device."""
 
     def init(self, key: Array, param_dtype: str = "float32") -> Params:
         """Random parameters. Under `jit` with output shardings, each device makes only its own share."""
@@ -108,6 +114,25 @@ class Policy:
     def head(self, params: Params) -> Float[Array, "V D"]:
         """The output head, which is the embedding itself when tied."""
         return params["embedding" if self.config.tie_embeddings else "head"]
+
+    def token_statistics(
+        self,
+        params: Params,
+        hidden_BTD: Float[Array, "B T D"],
+        label_BT: Int[Array, "B T"],
+        *,
+        temperature: float = 1.0,
+    ) -> tuple[Float[Array, "B T"], Float[Array, "B T"]]:
+        """Log-probability of each label and entropy (nats) of its distribution, f32 or wider."""
+        flat = token_statistics(
+            hidden_BTD.reshape(-1, hidden_BTD.shape[-1]),
+            self.head(params).astype(hidden_BTD.dtype),
+            label_BT.reshape(-1),
+            temperature=temperature,
+            implementation=self.statistics,
+            shards=self.shards,
+        )
+        return jax.tree.map(lambda x: x.reshape(label_BT.shape), flat)
 
     def logits(self, params: Params, hidden: Float[Array, "*batch D"]) -> Float[Array, "*batch V"]:
         """Unscaled logits, f32."""

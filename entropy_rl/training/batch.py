@@ -8,6 +8,7 @@ from jaxtyping import Array, Bool, Float, Int32
 
 from entropy_rl.objectives import Aggregation, PolicyObjective, Selection
 from entropy_rl.types import Rollout
+from pallas_kernels.covariance_selection import CovarianceSelector
 
 
 @jax.tree_util.register_dataclass
@@ -64,7 +65,7 @@ class TokenBatch:
         """The old log-probs; in the first update of a rollout they are the given current ones."""
         return jnp.where(self.on_policy_B[:, None], jax.lax.stop_gradient(logp_BT), self.old_logp_BT)
 
-    def select(self, objective: PolicyObjective, logp_BT, key) -> Selection:
+    def select(self, objective: PolicyObjective, selector: CovarianceSelector, logp_BT, key) -> Selection:
         """The objective's choice among exactly these tokens."""
         return objective.select(
             logp_BT=logp_BT,
@@ -73,6 +74,7 @@ class TokenBatch:
             mask_BT=self.mask_BT,
             sequence_id_B=self.sequence_id_B,
             key=key,
+            selector=selector,
         )
 
 

@@ -29,7 +29,7 @@ from entropy_rl.training.batch import Minibatch, TokenBatch, join, split
 from entropy_rl.training.optimizer import Optimizer
 from entropy_rl.training.update_metrics import update_metrics
 from entropy_rl.types import Rollout
-from pallas_kernels.token_statistics import token_statistics
+from pallas_kernels.covariance_selection import CovarianceSelector
 
 
 @jax.tree_util.register_dataclass
@@ -68,6 +68,8 @@ class Learner:
     """Temperature the rollouts were sampled at."""
     num_microbatches: int = 1
     """Parts into which a mini-batch is cut to save memory; with MinibatchScope no result depends on it."""
+    selector: CovarianceSelector = CovarianceSelector()
+    """How tokens are chosen by covariance; no result depends on it."""
 
     @property
     def chooses_ahead(self) -> bool:
@@ -136,7 +138,7 @@ def _update(learner: Learner, state: TrainState, batch: Minibatch, key):
         "optimizer/skipped_updates": jnp.where(finite, 0, 1),
         "optimizer/skipped_in_a_row": num_skipped_in_a_row,
         "passes/selection": num_forwards,
-        **update_metrics(learner.objective, tokens, selection, logp_BT),
+        **update_metrics(learner.objective, learner.selector, tokens, selection, logp_BT),
     }
     report = UpdateReport(
         metrics=metrics, logp_PGT=logp_BT.reshape(shape), entropy_PGT=entropy_BT.reshape(shape)
@@ -166,16 +168,18 @@ def _choose_ahead(
         return logp_PGT.reshape(tokens.mask_BT.shape), jnp.int32(1)
 
     logp_BT, num_forwards = jax.lax.cond(batch.on_policy, known, computed)
-    return tokens.select(learner.objective, logp_BT, key), num_forwards
+    return tokens.select(learner.objective, learner.selector, logp_BT, key), num_forwards
 
 
 def _to_report(learner: Learner, batch: Minibatch, tokens: TokenBatch, selection: Selection, logp_BT, key):
     """The selection that the metrics tell of, where the gradient could do without the true one."""
     if not learner.objective.needs_selection:  # it selects nothing, but has covariances all the same
-        return tokens.select(learner.objective, logp_BT, key)
+        return tokens.select(learner.objective, learner.selector, logp_BT, key)
     if learner.chooses_ahead and not learner.needs_first_old_logp:
         return jax.lax.cond(
-            batch.on_policy, lambda: tokens.select(learner.objective, logp_BT, key), lambda: selection
+            batch.on_policy,
+            lambda: tokens.select(learner.objective, learner.selector, logp_BT, key),
+            lambda: selection,
         )
     return selection
 
@@ -214,7 +218,7 @@ def _loss(params, learner: Learner, rollout, tokens: TokenBatch, selected_BT, ke
     logp_BT, entropy_BT = (x.reshape(tokens.mask_BT.shape) for x in statistics)
     chosen = None
     if selected_BT is None:
-        chosen = tokens.select(learner.objective, jax.lax.stop_gradient(logp_BT), key)
+        chosen = tokens.select(learner.objective, learner.selector, logp_BT, key)
         selected_BT = chosen.selected_BT
     loss_BT = learner.objective.token_loss(
         logp_BT=logp_BT,
@@ -232,11 +236,7 @@ def _statistics(learner: Learner, params, rollout: Rollout):
     """Log-probs and entropies [P, G, T] of the responses."""
     shape = rollout.response_ids_PGT.shape
     ids_BT = rollout.response_ids_PGT.reshape(-1, shape[-1])
-    hidden_BTD = learner.policy.response_hidden(params, rollout.prompt_ids_PS, rollout.prompt_mask_PS, ids_BT)
-    statistics = token_statistics(
-        hidden_BTD.reshape(-1, hidden_BTD.shape[-1]),
-        learner.policy.head(params).astype(hidden_BTD.dtype),
-        ids_BT.reshape(-1),
-        temperature=learner.temperature,
-    )
+    policy = learner.policy
+    hidden_BTD = policy.response_hidden(params, rollout.prompt_ids_PS, rollout.prompt_mask_PS, ids_BT)
+    statistics = policy.token_statistics(params, hidden_BTD, ids_BT, temperature=learner.temperature)
     return jax.tree.map(lambda x: x.reshape(shape), statistics)

@@ -15,10 +15,15 @@ from entropy_rl.objectives import (
 )
 from entropy_rl.training.batch import TokenBatch
 from entropy_rl.types import Rollout
+from pallas_kernels.covariance_selection import CovarianceSelector
 
 
 def update_metrics(
-    objective: PolicyObjective, tokens: TokenBatch, selection: Selection, logp_BT: Float[Array, "B T"]
+    objective: PolicyObjective,
+    selector: CovarianceSelector,
+    tokens: TokenBatch,
+    selection: Selection,
+    logp_BT: Float[Array, "B T"],
 ) -> dict[str, Array]:
     """Metrics of one mini-batch; `logp_BT` is of the policy before this update."""
     old_logp_BT = tokens.old_or(logp_BT)
@@ -32,7 +37,7 @@ def update_metrics(
     return {
         **ratio_metrics(logp_BT, old_logp_BT, tokens.mask_BT),
         **clip_fractions(causes, tokens.mask_BT),
-        **selection_metrics(selection, tokens.adv_BT, tokens.mask_BT),
+        **selection_metrics(selection, tokens.adv_BT, tokens.mask_BT, selector=selector),
     }
 
 

@@ -14,7 +14,6 @@ from jaxtyping import Array, Bool, Float, Int32
 from entropy_rl.data.tokenizers import Tokenizer
 from entropy_rl.models.policy import Policy
 from entropy_rl.training.optimizer import AdamW, Optimizer
-from pallas_kernels.token_statistics import token_statistics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,11 +97,8 @@ def supervised_loss(
 ) -> Float[Array, ""]:
     """Mean negative log-likelihood of the completion tokens, nats."""
     hidden_BTD = policy.response_hidden(params, prompt_ids_BS, prompt_mask_BS, completion_ids_BT)
-    head_VD = policy.head(params).astype(hidden_BTD.dtype)
-    logp, _ = token_statistics(
-        hidden_BTD.reshape(-1, hidden_BTD.shape[-1]), head_VD, completion_ids_BT.reshape(-1)
-    )
-    logp_BT = jnp.where(completion_mask_BT, logp.reshape(completion_ids_BT.shape), 0)
+    logp_BT, _ = policy.token_statistics(params, hidden_BTD, completion_ids_BT)
+    logp_BT = jnp.where(completion_mask_BT, logp_BT, 0)
     return -jnp.sum(logp_BT) / jnp.sum(completion_mask_BT)
 
 
