@@ -184,7 +184,7 @@ class CuDNNAttention(_KernelAttention):
 
     cuDNN's causal mask begins at the first key, so queries of zeros are put before the T that are asked for:
     (U - T)^2 / 2 more scores a head. And it knows lengths, not segments: each row is turned until its one run
-    of real keys begins at 0.
+    of real keys begins at 0. Its output cannot be kept by name, so the backward pass runs it forward again.
     """
 
     packed: bool = False
@@ -198,13 +198,15 @@ class CuDNNAttention(_KernelAttention):
                 f"cuDNN attention takes bfloat16 or float16, got {q_BTNH.dtype}; set policy.compute_dtype to "
                 "bfloat16, or choose XLA's attention"
             )
-        before = k_BUKH.shape[1] - q_BTNH.shape[1]
-        q_BUNH = jnp.pad(q_BTNH, ((0, 0), (before, 0), (0, 0), (0, 0)))
+        T, U = q_BTNH.shape[1], k_BUKH.shape[1]
         form = self._by_mask if self.packed else self._by_length
-        out_BTNH = form(q_BUNH, k_BUKH, v_BUKH, kv_segment_BU)[:, before:]
+        odd = U % 2  # of even lengths alone does JAX let cuDNN give gradients
+        queries = (_filled(x, odd, U - T) for x in (q_BTNH, q_segment_BT))
+        keys = (_filled(x, odd) for x in (k_BUKH, v_BUKH, kv_segment_BU))
+        out_BTNH = form(*queries, *keys)[:, U - T : U]
         return jnp.where((q_segment_BT != 0)[:, :, None, None], out_BTNH, 0)
 
-    def _by_length(self, q_BUNH, k_BUKH, v_BUKH, segment_BU):
+    def _by_length(self, q_BUNH, q_segment_BU, k_BUKH, v_BUKH, segment_BU):
         start_B = jnp.argmax(segment_BU != 0, axis=1).astype(jnp.int32)
         length_B = jnp.maximum((segment_BU != 0).sum(axis=1, dtype=jnp.int32), 1)
         out_BUNH = jax.nn.dot_product_attention(
@@ -216,17 +218,13 @@ class CuDNNAttention(_KernelAttention):
         )
         return _turned(out_BUNH, -start_B)
 
-    def _by_mask(self, q_BUNH, k_BUKH, v_BUKH, segment_BU):
-        U = segment_BU.shape[1]
-        more = U % 2  # an odd length has no gradient under a mask
-        segment_BU = _filled(segment_BU, more)
-        out_BUNH = jax.nn.dot_product_attention(
-            *(_filled(x, more) for x in (q_BUNH, k_BUKH, v_BUKH)),
-            mask=(segment_BU[:, :, None] == segment_BU[:, None, :])[:, None],
+    def _by_mask(self, q_BUNH, q_segment_BU, k_BUKH, v_BUKH, segment_BU):
+        return jax.nn.dot_product_attention(
+            *(q_BUNH, k_BUKH, v_BUKH),
+            mask=(q_segment_BU[:, :, None] == segment_BU[:, None, :])[:, None],
             is_causal=True,
             implementation=self.implementation,
         )
-        return out_BUNH[:, :U]
 
 
 def _num_keys(q_BTNH: Array, k_BUKH: Array) -> int:
@@ -243,9 +241,9 @@ def _blocks(length: int, largest: int) -> tuple[int, int]:
     return block, count * block - length
 
 
-def _filled(x_BT: Array, more: int) -> Array:
-    """Zeros behind axis 1."""
-    return jnp.pad(x_BT, ((0, 0), (0, more), *((0, 0),) * (x_BT.ndim - 2)))
+def _filled(x_BT: Array, behind: int, before: int = 0) -> Array:
+    """Zeros added along axis 1."""
+    return jnp.pad(x_BT, ((0, 0), (before, behind), *((0, 0),) * (x_BT.ndim - 2)))
 
 
 def _turned(x_BU: Array, start_B: Int[Array, " B"]) -> Array:

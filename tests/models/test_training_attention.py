@@ -150,8 +150,11 @@ def hidden_and_gradient(policy, params, *batch):
     return hidden, gradient
 
 
-@pytest.mark.parametrize("attention", [CALLS, SPLASH], ids=["lengths", "splash"])
-@pytest.mark.parametrize("rematerialize", [False, True])
+@pytest.mark.parametrize(
+    ("attention", "rematerialize"),
+    [(CALLS, False), (SPLASH, False), (SPLASH, True)],
+    ids=["lengths", "splash", "splash-rematerialized"],
+)
 def test_a_policy_computes_the_same_by_every_attention(policy, params, batch, attention, rematerialize):
     other = dataclasses.replace(policy, attention=attention, rematerialize=rematerialize)
     ours, theirs = (hidden_and_gradient(p, params, *batch) for p in (other, policy))
