@@ -1,8 +1,8 @@
 """How long the TPU kernels should take on a chip: counted from their grids and blocks, never measured.
 
 Each kernel takes the longest of what the matrix units, the memory and the vector units need, as if these
-overlapped in full, and the transfers that nothing overlaps: the first blocks in, the last ones out, and blocks
-with a single buffer. Not counted: what the compiler's schedule leaves idle.
+overlapped in full, and the transfers that nothing overlaps: the first blocks in, the last ones out, and
+blocks with a single buffer. Not counted: what the compiler's schedule leaves idle.
 """
 
 from dataclasses import dataclass

@@ -15,7 +15,8 @@ from jaxtyping import Array, Float, Int
 from pallas_kernels.token_statistics.implementation import VocabAxis
 from pallas_kernels.token_statistics.partials import MASKED
 
-MAX_CHUNK = 1024
+CHUNK = 512
+"""Columns of the hidden size in one step of a gradient product: a multiple of every matrix unit's width."""
 NUM_ROWS = 8
 """Rows of numbers per token: as many as one register has."""
 OPS_PER_LOGIT_BAR = 25
@@ -43,7 +44,7 @@ class Cut:
     """Whether columns from some traced number on do not count."""
     tile: Tile
     outer_buffers: int
-    """Buffers of the blocks that the outer axis of a grid chooses: 2 fetch the next block ahead, 1 saves VMEM."""
+    """Buffers of the blocks that the outer axis of a grid chooses, see `MosaicTiles`."""
 
     @property
     def num_token_tiles(self) -> int:
@@ -80,9 +81,10 @@ class Cut:
 
     @property
     def chunk(self) -> int:
-        """Columns of the hidden size in one step of a gradient product: bounds the product's result."""
-        lanes = [128 * n for n in range(1, MAX_CHUNK // 128 + 1) if self.hidden_size % (128 * n) == 0]
-        return max(lanes, default=self.hidden_size)
+        """Columns of the hidden size in one step of a gradient product, which bounds its result in VMEM."""
+        if self.hidden_size <= 2 * CHUNK:
+            return self.hidden_size
+        return next(width for width in (CHUNK, 256, 128, self.hidden_size) if self.hidden_size % width == 0)
 
     def pack(self, *rows_T: Array) -> Float[Array, "R Tp"]:
         """Numbers of each token as rows, zero beyond the tokens: [T, 1] would take 128 times its size."""
@@ -116,29 +118,30 @@ class Cut:
                 column = first + jax.lax.broadcasted_iota(jnp.int32, head.shape, self.vocab_axis)
                 head_ref[...] = jnp.where(column < limit, head, jnp.zeros_like(head))
 
-    def columns(self, vocab_tile) -> Int[Array, "B C"]:
-        """The column of each logit of a tile."""
-        return vocab_tile * self.tile.columns + jax.lax.broadcasted_iota(jnp.int32, self.tile, 1)
+    def columns(self, vocab_tile, num_tokens: int | None = None) -> Int[Array, "B C"]:
+        """The column of each logit of a tile, or of its first tokens."""
+        shape = (num_tokens or self.tile.tokens, self.tile.columns)
+        return vocab_tile * self.tile.columns + jax.lax.broadcasted_iota(jnp.int32, shape, 1)
 
-    def logits(self, hidden_ref, head_ref, column_BC, limit) -> Float[Array, "B C"]:
+    def logits(self, hidden_ref, head_ref, vocab_tile, limit) -> Float[Array, "B C"]:
         """Scaled logits of a tile, MASKED where a column does not count."""
         contract = ((1,), (1 - self.vocab_axis,))
         logit_BC = self.scale * product(hidden_ref[...], head_ref[...], contract)
-        return self.where_counted(logit_BC, column_BC, limit, MASKED)
+        return self.where_counted(logit_BC, vocab_tile, limit, MASKED)
 
-    def where_counted(self, x_BC, column_BC, limit, otherwise) -> Float[Array, "B C"]:
+    def where_counted(self, x_BC, vocab_tile, limit, otherwise) -> Float[Array, "B C"]:
         if self.has_invalid or self.vocab % self.tile.columns:
-            return jnp.where(column_BC < limit, x_BC, otherwise)
+            return jnp.where(self.columns(vocab_tile, x_BC.shape[0]) < limit, x_BC, otherwise)
         return x_BC
 
-    def logit_bar(self, logit_BC, column_BC, rows_ref, limit, token_tile) -> Float[Array, "B C"]:
+    def logit_bar(self, logit_BC, rows_ref, limit, vocab_tile, token_tile) -> Float[Array, "B C"]:
         """Gradient of the unscaled logits; zero beyond the tokens and where a column does not count."""
         label_B1, lse_B1, entropy_B1, logp_bar_B1, entropy_bar_B1 = columns_of(rows_ref[...], 5)
         log_p_BC = logit_BC - lse_B1
         logit_bar_BC = -jnp.exp(log_p_BC) * (logp_bar_B1 + entropy_bar_B1 * (log_p_BC + entropy_B1))
-        is_label_BC = column_BC == label_B1.astype(jnp.int32)
+        is_label_BC = self.columns(vocab_tile) == label_B1.astype(jnp.int32)
         logit_bar_BC = self.scale * (logit_bar_BC + jnp.where(is_label_BC, logp_bar_B1, 0))
-        logit_bar_BC = self.where_counted(logit_bar_BC, column_BC, limit, 0)
+        logit_bar_BC = self.where_counted(logit_bar_BC, vocab_tile, limit, 0)
         if self.num_tokens % self.tile.tokens:
             token_BC = token_tile * self.tile.tokens + jax.lax.broadcasted_iota(jnp.int32, self.tile, 0)
             logit_bar_BC = jnp.where(token_BC < self.num_tokens, logit_bar_BC, 0)

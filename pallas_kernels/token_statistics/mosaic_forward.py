@@ -10,6 +10,8 @@ from pallas_kernels.token_statistics.partials import MASKED
 
 OPS_PER_LOGIT = 18
 """Elementwise operations on one logit, an exponential counted as four."""
+BLOCK_TOKENS = 256
+"""Tokens of one product: the next block's runs in the matrix units beside this one's exponentials."""
 
 
 def forward_kernel(cut: Cut) -> Kernel:
@@ -25,23 +27,13 @@ def forward_kernel(cut: Cut) -> Kernel:
                 ref[...] = jnp.zeros_like(ref)
 
         cut.clean_head(head_ref, limit, vocab_tile)
-        column_BC = cut.columns(vocab_tile)
-        logit_BC = cut.logits(hidden_ref, head_ref, column_BC, limit)
-        max_B1, sum_B1, weighted_B1, label_logit_B1 = (ref[...] for ref in running_refs)
-        new_max_B1 = jnp.maximum(max_B1, logit_BC.max(axis=1, keepdims=True))
-        fall_B1 = max_B1 - new_max_B1
-        decay_B1 = jnp.exp(fall_B1)
-        shifted_BC = logit_BC - new_max_B1
-        weight_BC = jnp.exp(shifted_BC)
         (label_B1,) = columns_of(rows_ref[...], 1)
-        here_BC = jnp.where(column_BC == label_B1.astype(jnp.int32), logit_BC, 0)
-        max_ref, sum_ref, weighted_ref, label_logit_ref = running_refs
-        max_ref[...] = new_max_B1
-        sum_ref[...] = decay_B1 * sum_B1 + weight_BC.sum(axis=1, keepdims=True)
-        weighted_ref[...] = decay_B1 * (weighted_B1 + fall_B1 * sum_B1) + (weight_BC * shifted_BC).sum(
-            axis=1, keepdims=True
-        )
-        label_logit_ref[...] = label_logit_B1 + here_BC.sum(axis=1, keepdims=True)
+        label_B1 = label_B1.astype(jnp.int32)
+        for first in range(0, cut.tile.tokens, BLOCK_TOKENS):
+            block = pl.ds(first, min(BLOCK_TOKENS, cut.tile.tokens - first))
+            logit_BC = cut.logits(hidden_ref.at[block], head_ref, vocab_tile, limit)
+            is_label_BC = cut.columns(vocab_tile, block.size) == label_B1[first : first + block.size]
+            _add(logit_BC, is_label_BC, [ref.at[block] for ref in running_refs])
 
         @pl.when(vocab_tile == cut.num_vocab_tiles - 1)
         def _():
@@ -66,3 +58,18 @@ def forward_kernel(cut: Cut) -> Kernel:
         products_per_step=1,
         vector_ops_per_step=OPS_PER_LOGIT * cut.size,
     )
+
+
+def _add(logit_BC, is_label_BC, running_refs) -> None:
+    """Adds logits of some tokens to their running (max, sum, weighted, label logit)."""
+    max_B1, sum_B1, weighted_B1, label_logit_B1 = (ref[...] for ref in running_refs)
+    new_max_B1 = jnp.maximum(max_B1, logit_BC.max(axis=1, keepdims=True))
+    fall_B1 = max_B1 - new_max_B1
+    decay_B1 = jnp.exp(fall_B1)
+    shifted_BC = logit_BC - new_max_B1
+    weight_BC = jnp.exp(shifted_BC)
+    added = (weight_BC, weight_BC * shifted_BC, jnp.where(is_label_BC, logit_BC, 0))
+    rescaled = (decay_B1 * sum_B1, decay_B1 * (weighted_B1 + fall_B1 * sum_B1), label_logit_B1)
+    running_refs[0][...] = new_max_B1
+    for ref, old_B1, new_BC in zip(running_refs[1:], rescaled, added, strict=True):
+        ref[...] = old_B1 + new_BC.sum(axis=1, keepdims=True)

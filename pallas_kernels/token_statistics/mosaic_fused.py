@@ -1,10 +1,10 @@
 """The backward pass as one kernel: logits are made again once for both gradients, four products in all.
 
 The vocabulary is outer and tokens are inner. The gradient of a head tile is summed in VMEM; that of hidden
-needs an f32 sum of [T, D] to which every vocabulary tile adds, and which lives in HBM. For f32 operands it
-is the output. For bf16 operands the output has half of the bytes, so until the last vocabulary tile rounds, it
-holds the f32 sums of the first half of the rows of each token tile; a temporary of the same size holds those
-of the second half. Nothing is lost, and [T, D] is held once more, not twice.
+needs an f32 sum of [T, D] to which every vocabulary tile adds, and which lives in HBM. Of f32 operands it
+is the output. Of bf16 operands the output has half of the bytes, so until the last vocabulary tile rounds,
+it holds the f32 sums of the first half of the rows of each token tile; a temporary of the same size holds
+those of the second half. Nothing is lost, and [T, D] is held once more, not twice.
 
 Tiles of the sums go through a ring of R slots in VMEM. Step s
 
@@ -46,9 +46,8 @@ def fused_kernel(cut: Cut) -> Kernel:
         cut.clean_hidden(hidden_ref, token_tile)
         cut.clean_head(head_ref, limit, vocab_tile)
         slot = ring.turn(vocab_tile, token_tile)
-        column_BC = cut.columns(vocab_tile)
-        logit_BC = cut.logits(hidden_ref, head_ref, column_BC, limit)
-        logit_bar_BC = cut.logit_bar(logit_BC, column_BC, rows_ref, limit, token_tile)
+        logit_BC = cut.logits(hidden_ref, head_ref, vocab_tile, limit)
+        logit_bar_BC = cut.logit_bar(logit_BC, rows_ref, limit, vocab_tile, token_tile)
         logit_bar_CB = logit_bar_BC.T
 
         @cut.each_chunk

@@ -23,9 +23,8 @@ def hidden_kernel(cut: Cut) -> Kernel:
             sum_ref[...] = jnp.zeros_like(sum_ref)
 
         cut.clean_head(head_ref, limit, vocab_tile)
-        column_BC = cut.columns(vocab_tile)
-        logit_BC = cut.logits(hidden_ref, head_ref, column_BC, limit)
-        logit_bar_BC = cut.logit_bar(logit_BC, column_BC, rows_ref, limit, token_tile)
+        logit_BC = cut.logits(hidden_ref, head_ref, vocab_tile, limit)
+        logit_bar_BC = cut.logit_bar(logit_BC, rows_ref, limit, vocab_tile, token_tile)
 
         @cut.each_chunk
         def _(chunk):
@@ -66,9 +65,8 @@ def head_kernel(cut: Cut) -> Kernel:
 
         cut.clean_hidden(hidden_ref, token_tile)
         cut.clean_head(head_ref, limit, vocab_tile)
-        column_BC = cut.columns(vocab_tile)
-        logit_BC = cut.logits(hidden_ref, head_ref, column_BC, limit)
-        logit_bar_CB = cut.logit_bar(logit_BC, column_BC, rows_ref, limit, token_tile).T
+        logit_BC = cut.logits(hidden_ref, head_ref, vocab_tile, limit)
+        logit_bar_CB = cut.logit_bar(logit_BC, rows_ref, limit, vocab_tile, token_tile).T
 
         @cut.each_chunk
         def _(chunk):

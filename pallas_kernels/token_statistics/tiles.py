@@ -1,7 +1,7 @@
 """Tile sizes of the TPU kernels for each chip, as data.
 
-A kernel reads again, for each tile of its outer axis, all that its inner axis runs over, so its arithmetic per
-byte grows with the outer tile: it has to exceed the chip's FLOP per byte (v4 224, v5e 241, v5p 166, v6e 560).
+For each tile of its outer axis a kernel reads all that its inner axis runs over, so its arithmetic per byte
+grows with the outer tile, and has to exceed the chip's FLOP per byte (v4 224, v5e 241, v5p 166, v6e 560).
 """
 
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class MosaicTiles:
     forward: Tile
     backward: SeparateTiles | FusedTiles
     outer_buffers: int = 2
-    """Buffers of the blocks that the outer axis of a grid chooses: 2 fetch the next one ahead, 1 saves VMEM."""
+    """Buffers of the blocks that the outer axis of a grid chooses: 2 fetch ahead, 1 saves VMEM."""
 
 
 @dataclass(frozen=True, kw_only=True)
