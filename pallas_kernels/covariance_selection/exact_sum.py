@@ -31,7 +31,7 @@ def masked_means(
     number = sums[0][-1]
     totals = reduction.sum(jnp.concatenate([*(_limbs(low, high) for low, high, _ in sums), number[None]]))
     limbs_4M, number = totals[:-1].reshape(-1, 4).T, totals[-1]
-    quotient_M = _divide(_carry(limbs_4M), jnp.maximum(number, 1))
+    quotient_M = _divide(*_carry(limbs_4M), jnp.maximum(number, 1))
     integer_M = (quotient_M - jnp.uint32(1 << FRACTION_BITS)).astype(jnp.int32)
     mean_M = _times_power_of_two(integer_M.astype(jnp.float32), exponent_M - FRACTION_BITS)
     return jnp.where(number > 0, without_subnormals(mean_M), 0)
@@ -72,28 +72,27 @@ def _limbs(low: UInt32[Array, ""], high: UInt32[Array, ""]) -> UInt32[Array, " 4
     return jnp.stack([low & 0xFFFF, low >> 16, high & 0xFFFF, high >> 16])
 
 
-def _carry(limbs_4M: UInt32[Array, "4 M"]) -> UInt32[Array, "4 M"]:
-    """The same numbers with digits below 2**16 again."""
+def _carry(limbs_4M: UInt32[Array, "4 M"]) -> tuple[UInt32[Array, " M"], UInt32[Array, " M"]]:
+    """(high, low) words of the numbers whose digits of 16 bits have grown beyond that."""
     digits, carry = [], jnp.zeros_like(limbs_4M[0])
     for limb in limbs_4M:
         total = limb + carry
         digits.append(total & 0xFFFF)
         carry = total >> 16
-    return jnp.stack(digits)
+    return (digits[3] << 16) | digits[2], (digits[1] << 16) | digits[0]
 
 
-def _divide(limbs_4M: UInt32[Array, "4 M"], divisor: UInt32[Array, ""]) -> UInt32[Array, " M"]:
-    """floor(number / divisor) by long division in base 2, for quotients below 2**32, divisors below 2**31."""
+def _divide(
+    high_M: UInt32[Array, " M"], low_M: UInt32[Array, " M"], divisor: UInt32[Array, ""]
+) -> UInt32[Array, " M"]:
+    """The low word of floor(number / divisor) by long division in base 2, for divisors below 2**31."""
 
-    def append_bit(i, state):
-        quotient_M, remainder_M = state
-        place = 63 - i
-        bit_M = (limbs_4M[place // 16] >> (place % 16).astype(jnp.uint32)) & 1
-        remainder_M = 2 * remainder_M + bit_M
-        fits_M = remainder_M >= divisor
-        return 2 * quotient_M + fits_M.astype(jnp.uint32), jnp.where(
-            fits_M, remainder_M - divisor, remainder_M
-        )
+    def bring_down_a_bit(_, state):
+        high_M, low_M, rest_M = state
+        rest_M = (rest_M << 1) | (high_M >> 31)
+        fits_M = rest_M >= divisor
+        # The quotient enters from the right where the number has left.
+        high_M, low_M = (high_M << 1) | (low_M >> 31), (low_M << 1) | fits_M.astype(jnp.uint32)
+        return high_M, low_M, jnp.where(fits_M, rest_M - divisor, rest_M)
 
-    zero_M = jnp.zeros_like(limbs_4M[0])
-    return jax.lax.fori_loop(0, 64, append_bit, (zero_M, zero_M))[0]
+    return jax.lax.fori_loop(0, 64, bring_down_a_bit, (high_M, low_M, jnp.zeros_like(low_M)), unroll=8)[1]
