@@ -27,10 +27,6 @@ def quota(fraction, num_tokens, *, at_least_one):
     return max(k, 1) if at_least_one and num_tokens > 0 else k
 
 
-def quantile(values, q):
-    return sorted(values)[math.floor(Fraction(str(q)) * (len(values) - 1))] if values else 0.0
-
-
 def covariance(adv, logp, mask):
     """{(i, t): covariance} of the valid tokens."""
     valid = tokens(mask)

@@ -2,7 +2,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from entropy_rl.objectives import KLCov, clip_fractions, entropy_metrics, ratio_metrics, selection_metrics
+from entropy_rl.objectives import (
+    KLCov,
+    MicrobatchScope,
+    clip_fractions,
+    entropy_metrics,
+    ratio_metrics,
+    selection_metrics,
+)
 
 from .batches import golden_batch, random_batch, select
 
@@ -34,6 +41,21 @@ def test_golden_selection_metrics():
     assert set(got) == set(expected)
     for name, value in expected.items():
         np.testing.assert_allclose(got[name], value, atol=2e-6, err_msg=name)
+
+
+def test_parts_of_a_batch_report_on_the_whole():
+    batch = random_batch()
+    objective = KLCov(fraction=0.2, scope=MicrobatchScope())
+    parts = [select(objective, batch[rows]) for rows in (slice(0, 4), slice(4, 7))]
+    joined = jax.tree.map(lambda *x: jnp.concatenate(x) if x[0].ndim else sum(x), *parts)
+    got = selection_metrics(joined, batch.adv, batch.mask)
+    covariance_N = np.asarray(joined.covariance_BT)[np.asarray(batch.mask)]
+    assert got["covariance/max"] == covariance_N.max() and got["covariance/min"] == covariance_N.min()
+    assert got["covariance/q50"] == np.quantile(covariance_N, 0.5, method="lower")
+    np.testing.assert_allclose(got["covariance/mean"], covariance_N.mean(), atol=1e-7)
+    assert got["selection/selected"] == joined.selected_BT.sum() == joined.quota > 0
+    signs = [got[f"selection/selected_{sign}_advantage"] for sign in ("positive", "negative")]
+    assert sum(signs) == got["selection/selected"]
 
 
 def test_golden_ratio_metrics():

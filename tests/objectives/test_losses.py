@@ -44,6 +44,15 @@ def test_golden_ppo_clip():
     }
 
 
+def test_the_golden_covariances():
+    # mean A = (4 - 3) * 0.9354 / 7 = 0.133629;
+    # mean logp = -(0.10 + 2.50 + 0.05 + 0.70 + 0.20 + 4.00 + 1.20) / 7 = -1.25;
+    # entry (0, 0) = (0.9354 - 0.133629) * (-0.10 + 1.25) = 0.922037.
+    expected = [[0.922037, -1.002214, 0.962126, 0.440974], [-1.122480, 2.939829, -0.053451, 0]]
+    for objective in OBJECTIVES.values():
+        np.testing.assert_allclose(select(objective, golden_batch()).covariance_BT, expected, atol=2e-6)
+
+
 def test_golden_clip_cov():
     # Only (1, 1), of covariance 2.94, lies in (1, 5); floor(2e-4 * 7) = 0 tokens, but at least one:
     # 0.9354 (-1.020201 - 0.904837 - 1 - 1.221403 + 1 + 0 + 0.818731) / 7 = -0.311049.
@@ -244,6 +253,21 @@ def test_nothing_under_the_mask_leaks(objective, poison):
     assert jnp.array_equal(gradient(objective, dirty, selected), gradient(objective, clean, selected))
     for hit in objective.clip_causes(**dirty.arguments(), selected_BT=selected).values():
         assert not (hit & ~dirty.mask).any()
+
+
+@every_objective
+def test_tokens_that_are_not_finite_are_left_out_and_counted(objective):
+    batch = random_batch()
+    broken = jnp.zeros_like(batch.mask).at[0, 3].set(True).at[5, 7].set(True)
+    clean = select(objective, batch._replace(mask=batch.mask & ~broken))
+    dirty = batch._replace(logp=batch.logp.at[0, 3].set(-jnp.inf), adv=batch.adv.at[5, 7].set(jnp.nan))
+    selection = select(objective, dirty)
+    assert selection.num_nonfinite == 2 and clean.num_nonfinite == 0
+    assert jnp.array_equal(jnp.isnan(selection.covariance_BT), broken)
+    assert clean.quota == selection.quota  # 7 of 37 tokens, and of 35
+    for name in ("selected_BT", "candidate_BT"):
+        assert jnp.array_equal(getattr(selection, name), getattr(clean, name))
+    assert selection.covariance == clean.covariance
 
 
 @every_objective
