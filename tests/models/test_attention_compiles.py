@@ -131,13 +131,11 @@ def test_splash_attention_compiles_for_a_mesh(chips):
     assert not re.search("all-gather|all-reduce|all-to-all|collective-permute", program.as_text())
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("rematerialize", [False, True])
-def test_a_sharded_policy_runs_the_kernel_on_each_share(chips, rematerialize):
-    mesh = MeshConfig(data=2, tensor=2).build(chips("v5e:2x2"))
+def policy_gradient(mesh, attention, rematerialize: bool):
+    """The gradient of a small policy with 14 heads, on 4 devices; 2 prompts have 4 responses each."""
     sizes = {"num_layers": 2, "vocab_size": 256, "hidden_size": 256, "intermediate_size": 512}
     small = dataclasses.replace(QWEN2_5["0.5B"], **sizes)
-    policy = Policy(small, "bfloat16", rematerialize, on(mesh, SplashAttention(), FOUR_DEVICES))
+    policy = Policy(small, "bfloat16", rematerialize, on(mesh, attention, FOUR_DEVICES))
     abstract = policy.abstract_params("bfloat16")
     shardings = parameter_shardings(mesh, logical_axes(small), abstract)
     params = jax.tree.map(
@@ -151,11 +149,29 @@ def test_a_sharded_policy_runs_the_kernel_on_each_share(chips, rematerialize):
     def gradient(params, *batch):
         return jax.grad(lambda params: policy.response_hidden(params, *batch).astype("float32").sum())(params)
 
-    program = jax.jit(gradient).lower(params, *batch).compile()
+    return jax.jit(gradient).lower(params, *batch).compile()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rematerialize", [False, True])
+def test_a_sharded_policy_runs_the_splash_kernel_on_each_share(chips, rematerialize):
+    mesh = MeshConfig(data=2, tensor=2).build(chips("v5e:2x2"))
+    program = policy_gradient(mesh, SplashAttention(), rematerialize)
     # Prompts and responses each pass through the one layer that is compiled.
     assert count_kernels(program) == [4 if rematerialize else 2, 2, 2]
     # A device holds 4 of the 8 rows and 7 of the 14 heads; 300 response tokens stand in blocks of 384.
     assert re.search(r"%splash_mha_fwd\S* = .*bf16\[4,7,384,64\]", program.as_text())
+
+
+@pytest.mark.slow
+def test_a_sharded_policy_runs_cudnn_on_each_share(gpus):
+    mesh = MeshConfig(data=2, tensor=2).build(gpus)
+    text = policy_gradient(mesh, CuDNNAttention(), rematerialize=False).as_text()
+    # Forward, backward, and forward again for the backward pass; of prompts and of responses.
+    assert len(re.findall(r'"__cudnn\$fmhaSoftmax"', text)) == 4
+    assert len(re.findall(r'"__cudnn\$fmhaSoftmaxBackward"', text)) == 2
+    # 200 tokens of the prompt and 300 of the response.
+    assert re.search(r"bf16\[4,7,500,64\].*__cudnn.fmhaSoftmax", text)
 
 
 @pytest.mark.parametrize("size", SIZES)
