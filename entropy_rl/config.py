@@ -1,5 +1,6 @@
 """One run, whole: every setting that decides its numbers, composed of the settings of the parts."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -9,6 +10,7 @@ import jax
 from entropy_rl.data.prompts import Prompt
 from entropy_rl.data.tasks import CountdownTask, Task
 from entropy_rl.data.tokenizers import Tokenizer
+from entropy_rl.kernel_choice import KernelConfig, Kernels
 from entropy_rl.models.config import Qwen2Config
 from entropy_rl.models.policy import Policy
 from entropy_rl.objectives import (
@@ -122,6 +124,7 @@ class RunConfig:
     aggregation: Aggregation = TokenMean()
     regularizer: Regularizer = Regularizer()
     mesh: MeshConfig = MeshConfig()
+    kernels: KernelConfig = KernelConfig()
     evaluation: Evaluation | None = Evaluation()
     warm_start: WarmStart | None = None
     """Supervised training on the task's demonstrations before the run; its result is cached."""
@@ -146,12 +149,17 @@ class RunConfig:
             )
 
         shards = self.mesh.data * self.mesh.fsdp
-        prompts_at_once = self.batch.prompts_per_update // self.batch.num_microbatches
-        if prompts_at_once % shards:
-            raise ValueError(
-                f"mesh.data * mesh.fsdp must divide the prompts of a micro-batch, got {shards} and "
-                f"{prompts_at_once}; change the batch or the mesh"
-            )
+        rows_at_once = {
+            "the prompts of a micro-batch": self.batch.prompts_per_update // self.batch.num_microbatches
+        }
+        if self.warm_start is not None:
+            rows_at_once["warm_start.batch_size"] = self.warm_start.batch_size
+        for what, number in rows_at_once.items():
+            if number % shards:
+                raise ValueError(
+                    f"mesh.data * mesh.fsdp must divide {what}, got {shards} and {number}; change the one or "
+                    "the other"
+                )
 
     def key(self, stream: Literal["init", "sampler", "selection", "evaluation"], step: int = 0) -> jax.Array:
         """Random key of one use at one step; together they are all the randomness of a run."""
@@ -169,13 +177,26 @@ class RunConfig:
             max_new_tokens=self.task.max_response_tokens,
         )
 
+    def kernels_on(self, devices: Sequence[jax.Device], architecture: Qwen2Config) -> Kernels:
+        """The kernels of these settings for a policy on the first of these devices."""
+        return Kernels.of(
+            self.mesh.build(devices), architecture, self.policy.compute_dtype, chosen=self.kernels
+        )
+
+    def policy_of(self, architecture: Qwen2Config, devices: Sequence[jax.Device] | None = None) -> Policy:
+        """The policy these settings describe, with the kernels of its devices (default: all there are)."""
+        devices = jax.devices() if devices is None else devices
+        policy = Policy(architecture, self.policy.compute_dtype, self.policy.rematerialize)
+        return self.kernels_on(devices, architecture).equip(policy)
+
     def heldout_prompts(self, tokenizer: Tokenizer) -> list[Prompt]:
         """The prompts that evaluation asks."""
         prompts = self.task.heldout_prompts(tokenizer)
         return prompts if self.evaluation is None else prompts[: self.evaluation.max_prompts]
 
-    def learner(self, policy: Policy) -> Learner:
+    def learner(self, policy: Policy, devices: Sequence[jax.Device] | None = None) -> Learner:
         """The learner these settings describe."""
+        devices = jax.devices() if devices is None else devices
         return Learner(
             policy=policy,
             objective=self.objective,
@@ -184,4 +205,5 @@ class RunConfig:
             temperature=self.sampling.temperature,
             regularizer=self.regularizer,
             num_microbatches=self.batch.num_microbatches,
+            selector=self.kernels_on(devices, policy.config).selector,
         )

@@ -11,7 +11,6 @@ import jax
 from entropy_rl.config import RunConfig
 from entropy_rl.data.text_pairs import read_text_pairs
 from entropy_rl.models.parameters import logical_axes
-from entropy_rl.models.policy import Policy
 from entropy_rl.observability.bar import Bar
 from entropy_rl.observability.json_files import json_value
 from entropy_rl.parallelism import parameter_shardings
@@ -35,8 +34,7 @@ def starting_policy(config: RunConfig) -> StoredPolicy:
 def load_policy(config: RunConfig, directory: Path) -> StoredPolicy:
     """The policy of a folder, in the precision and on the mesh of `config`."""
     stored = read_policy(directory, param_dtype=config.policy.param_dtype)
-    policy = Policy(stored.policy.config, config.policy.compute_dtype, config.policy.rematerialize)
-    return _placed(config, replace(stored, policy=policy))
+    return _placed(config, replace(stored, policy=config.policy_of(stored.policy.config)))
 
 
 def warm_start_folder(config: RunConfig) -> Path:
@@ -86,7 +84,7 @@ def _before_warm_start(config: RunConfig) -> StoredPolicy:
     if config.policy.directory is not None:
         return load_policy(config, config.policy.directory)
     tokenizer = config.task.load_tokenizer(None)
-    policy = Policy(config.policy.architecture, config.policy.compute_dtype, config.policy.rematerialize)
+    policy = config.policy_of(config.policy.architecture)
     if tokenizer.vocab_size > policy.config.vocab_size:
         raise ValueError(
             f"policy.architecture.vocab_size must be at least the tokenizer's {tokenizer.vocab_size}, got "

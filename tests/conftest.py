@@ -6,9 +6,11 @@ from importlib.metadata import version
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # The suite spends its time in the compiler: level 0 compiles three times as fast, and so do, once more, the
 # plain emitters, which newer releases no longer have (and an unknown flag ends the process).
-FLAGS = ["--xla_force_host_platform_device_count=8", "--xla_backend_optimization_level=0"]
-if version("jaxlib").startswith("0.10."):
-    FLAGS.append("--xla_cpu_use_fusion_emitters=false")
+FLAGS = ["--xla_force_host_platform_device_count=8"]
+if os.environ["JAX_PLATFORMS"] == "cpu":
+    FLAGS.append("--xla_backend_optimization_level=0")
+    if version("jaxlib").startswith("0.10."):
+        FLAGS.append("--xla_cpu_use_fusion_emitters=false")
 os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *FLAGS])
 
 from pathlib import Path  # noqa: E402
@@ -21,6 +23,8 @@ install_import_hook(["entropy_rl", "pallas_kernels"], "beartype.beartype")
 import jax  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+from jax.experimental import topologies  # noqa: E402
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -36,3 +40,17 @@ def shared_folder() -> Path:
 @pytest.fixture
 def key():
     return jax.random.key(0)
+
+
+@pytest.fixture(scope="session")
+def tpu_devices():
+    """A function: the devices of a TPU topology such as v5e:2x2, for compiling without one."""
+    pytest.importorskip("libtpu", reason="the TPU compiler is absent: pip install libtpu")
+    jax.devices()  # the CPU has read its flags now
+    with pytest.MonkeyPatch.context() as patch:
+        # The compiler reads its environment as it is loaded. It ends the process at a flag that is the CPU's
+        # alone, asks the network for the machine it is on, and suffers no second process.
+        patch.setenv("XLA_FLAGS", "")
+        patch.setenv("TPU_SKIP_MDS_QUERY", "1")
+        patch.setenv("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
+        yield lambda name: topologies.get_topology_desc(platform="tpu", topology_name=name).devices

@@ -1,0 +1,147 @@
+"""Which kernels suit which devices, and that the trainer's own update holds them when compiled for a TPU."""
+
+import re
+import warnings
+from dataclasses import replace
+
+import jax
+import jaxtyping
+import pytest
+
+from entropy_rl.config import BatchConfig, PolicyConfig
+from entropy_rl.kernel_choice import KernelConfig, Kernels, suited_to
+from entropy_rl.models.config import Qwen2Config
+from entropy_rl.models.parameters import logical_axes
+from entropy_rl.models.training_attention import CuDNNAttention, SplashAttention, XLAAttention
+from entropy_rl.objectives import ClipCov, KLCov
+from entropy_rl.parallelism import MeshConfig, batch_sharding, parameter_shardings, spec_of
+from entropy_rl.training.learner import _update
+from pallas_kernels.covariance_selection import MosaicHistogram, XLAHistogram
+from pallas_kernels.token_statistics import Mosaic, XLATiles
+from tests.policies import TINY
+from tests.runs import make_config
+from tests.training.cases import make_batch
+
+WIDE = Qwen2Config(
+    vocab_size=1_000,  # no multiple of a tile
+    num_layers=2,
+    hidden_size=256,
+    intermediate_size=384,
+    num_heads=4,
+    num_kv_heads=2,
+    head_dim=64,
+    rope_theta=1e4,
+    tie_embeddings=True,
+)
+"""The smallest of the proportions that the TPU kernels are made for."""
+
+
+def kinds(chosen: KernelConfig) -> tuple[type, type, type]:
+    return type(chosen.statistics), type(chosen.attention), type(chosen.histogram)
+
+
+def test_cpus_get_plain_xla():
+    assert kinds(suited_to("cpu", "cpu", 256, "bfloat16")) == (XLATiles, XLAAttention, XLAHistogram)
+
+
+@pytest.mark.parametrize("device_kind", ["TPU v4", "TPU v5 lite", "TPU v5", "TPU v6 lite"])
+def test_known_tpus_get_their_kernels(device_kind):
+    suited = suited_to("tpu", device_kind, 256, "bfloat16")
+    assert kinds(suited) == (Mosaic, SplashAttention, MosaicHistogram)
+
+
+def test_a_tpu_without_tiles_gets_plain_xla_and_a_warning():
+    with pytest.warns(UserWarning, match="no kernels for 'TPU v99'"):
+        suited = suited_to("tpu", "TPU v99", 256, "bfloat16")
+    assert kinds(suited) == (XLATiles, XLAAttention, XLAHistogram)
+
+
+@pytest.mark.parametrize(("dtype", "attention"), [("bfloat16", CuDNNAttention), ("float32", XLAAttention)])
+def test_gpus_get_cudnn_for_16_bits_and_xla_otherwise(dtype, attention):
+    assert kinds(suited_to("gpu", "NVIDIA H200", 256, dtype)) == (XLATiles, attention, XLAHistogram)
+
+
+def test_what_is_chosen_is_taken_and_the_rest_suits_the_devices():
+    chosen = KernelConfig(statistics=XLATiles(min_width=3), attention=SplashAttention(block_q=256))
+    mesh = MeshConfig(data=2, tensor=2).build()
+    kernels = Kernels.of(mesh, TINY, "float32", chosen)
+    assert kernels.statistics == XLATiles(min_width=3)
+    assert kernels.selector.histogram == XLAHistogram()
+    assert kernels.attention == SplashAttention(block_q=256, shards=kernels.shards, heads="tensor")
+
+
+def test_on_one_device_nothing_is_cut_and_on_several_the_table_says_how():
+    alone = Kernels.of(MeshConfig().build(), TINY, "float32")
+    assert alone.shards is None and alone.selector.shards is None
+    mesh = MeshConfig(data=2, tensor=2).build()
+    cut = Kernels.of(mesh, TINY, "float32")
+    assert cut.shards.tokens == ("data", "fsdp") and cut.shards.vocabulary == "tensor"
+    assert cut.selector.shards == cut.shards
+
+
+@pytest.fixture
+def without_type_checks():
+    """Compiling without data puts other things than arrays into the dataclasses."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+def compiled_update(tmp_path, devices, mesh_config: MeshConfig, **changes) -> str:
+    """The program of `Learner.update` for these devices, as text."""
+    config = replace(
+        make_config(tmp_path),
+        policy=PolicyConfig(architecture=WIDE, compute_dtype="bfloat16"),
+        mesh=mesh_config,
+        warm_start=None,
+        **changes,
+    )
+    policy = config.policy_of(WIDE, devices)
+    learner, mesh = config.learner(policy, devices), config.mesh.build(devices)
+    params = policy.abstract_params()
+    shardings = parameter_shardings(mesh, logical_axes(WIDE), params)
+    whole = jax.NamedSharding(mesh, spec_of(()))
+    state = jax.eval_shape(learner.init, params)
+    state = replace(_placed(state, whole), params=jax.tree.map(_placed, params, shardings))
+    batch = jax.eval_shape(lambda: make_batch(WIDE.vocab_size, on_policy=False))
+    batch = _placed(batch, batch_sharding(mesh))
+    key = _placed(jax.eval_shape(lambda: jax.random.key(0)), whole)
+    return _update.lower(learner, state, batch, key).compile().as_text()
+
+
+def _placed(tree, sharding):
+    """Stand-ins with that sharding; scalars are whole everywhere."""
+    whole = jax.NamedSharding(sharding.mesh, spec_of(()))
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding if x.ndim else whole), tree
+    )
+
+
+@pytest.mark.usefixtures("without_type_checks")
+@pytest.mark.parametrize(
+    ("objective", "mesh_config", "num_microbatches"),
+    [
+        (KLCov(fraction=0.2), MeshConfig(fsdp=2, tensor=2), 1),
+        pytest.param(ClipCov(fraction=0.2, cov_low=0.1), MeshConfig(data=2), 2, marks=pytest.mark.slow),
+    ],
+)
+def test_the_update_compiled_for_a_tpu_holds_the_kernels(
+    tmp_path, tpu_devices, objective, mesh_config, num_microbatches
+):
+    batch = BatchConfig(
+        prompts_per_step=4, samples_per_prompt=3, prompts_per_update=4, num_microbatches=num_microbatches
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)  # that plain XLA stands in for a kernel
+        text = compiled_update(
+            tmp_path, tpu_devices("v5e:2x2"), mesh_config, objective=objective, batch=batch
+        )
+    calls = " ".join(re.findall(r"(%\S+) = [^\n]*custom_call_target=\"tpu_custom_call\"", text))
+    for kernel in (
+        "token_statistics_forward",
+        "token_statistics_both_bars",
+        "digit_histogram",
+        "splash_mha_fwd",
+        "splash_mha_dkv",
+    ):
+        assert kernel in calls
