@@ -33,20 +33,6 @@ platform_name: "CUDA" dnn_version_info { major: 9 minor: 10 } device_description
 
 
 @pytest.fixture(scope="session")
-def chips():
-    """The devices of a TPU topology such as v5e:2x2."""
-    pytest.importorskip("libtpu", reason="needs the TPU compiler: pip install libtpu")
-    jax.devices()
-    with pytest.MonkeyPatch.context() as patch:
-        # The compiler reads its environment as it is loaded. It ends the process at a flag which is the CPU's
-        # alone, asks the network for the machine it is on, and suffers no second process.
-        patch.setenv("XLA_FLAGS", "")
-        patch.setenv("TPU_SKIP_MDS_QUERY", "1")
-        patch.setenv("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
-        yield lambda name: topologies.get_topology_desc(platform="tpu", topology_name=name).devices
-
-
-@pytest.fixture(scope="session")
 def gpus():
     """Four H200."""
     pytest.importorskip("jax_cuda13_plugin", reason="needs XLA's GPU compiler: pip install jax[cuda13]")
@@ -104,16 +90,18 @@ CHIPS = ("v4:2x2x1", "v5e:2x2", "v5p:2x2x1", "v6e:2x2")
         for column, size in enumerate(SIZES)
     ],
 )
-def test_splash_attention_compiles_without_scores(chips, chip, size):
-    program = compiled(SplashAttention(), QWEN2_5[size], MeshConfig().build(chips(chip)))
+def test_splash_attention_compiles_without_scores(tpu_devices, chip, size):
+    program = compiled(SplashAttention(), QWEN2_5[size], MeshConfig().build(tpu_devices(chip)))
     assert_keeps_no_scores(program, QWEN2_5[size])
     assert count_kernels(program) == [1, 1, 1]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("chip", CHIPS)
-def test_splash_attention_compiles_in_float32(chips, chip):
-    program = compiled(SplashAttention(), QWEN2_5["7B"], MeshConfig().build(chips(chip)), dtype="float32")
+def test_splash_attention_compiles_in_float32(tpu_devices, chip):
+    program = compiled(
+        SplashAttention(), QWEN2_5["7B"], MeshConfig().build(tpu_devices(chip)), dtype="float32"
+    )
     assert_keeps_no_scores(program, QWEN2_5["7B"], itemsize=4)
 
 
@@ -121,8 +109,8 @@ def on(mesh, attention, cut):
     return dataclasses.replace(attention, shards=Shards(mesh=mesh, tokens=cut["tokens"]), heads=cut["heads"])
 
 
-def test_splash_attention_compiles_for_a_mesh(chips):
-    mesh = MeshConfig(data=2, tensor=2).build(chips("v5e:2x2"))
+def test_splash_attention_compiles_for_a_mesh(tpu_devices):
+    mesh = MeshConfig(data=2, tensor=2).build(tpu_devices("v5e:2x2"))
     attention = on(mesh, SplashAttention(), FOUR_DEVICES)
     program = compiled(attention, QWEN2_5["7B"], mesh, cut=FOUR_DEVICES, T=301, U=501)
     assert count_kernels(program) == [1, 1, 1]
@@ -154,8 +142,8 @@ def policy_gradient(mesh, attention, rematerialize: bool):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rematerialize", [False, True])
-def test_a_sharded_policy_runs_the_splash_kernel_on_each_share(chips, rematerialize):
-    mesh = MeshConfig(data=2, tensor=2).build(chips("v5e:2x2"))
+def test_a_sharded_policy_runs_the_splash_kernel_on_each_share(tpu_devices, rematerialize):
+    mesh = MeshConfig(data=2, tensor=2).build(tpu_devices("v5e:2x2"))
     program = policy_gradient(mesh, SplashAttention(), rematerialize)
     # Prompts and responses each pass through the one layer that is compiled.
     assert count_kernels(program) == [4 if rematerialize else 2, 2, 2]
