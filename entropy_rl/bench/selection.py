@@ -40,7 +40,7 @@ def bench_selection(
     repeats: int = 3,
     largest_sort: int = 1 << 22,
 ) -> list[dict]:
-    """One row a size: KL-Cov's whole selection with its statistics, and its K tokens alone by a sort.
+    """One row a size, a power of two: KL-Cov's selection with its statistics, and its K tokens by a sort.
 
     Seconds are the least of `repeats`, since a disturbance only adds; cpu_seconds, of all threads together,
     hardly sees other programs. Beyond `largest_sort` tokens nothing is sorted.
@@ -109,13 +109,14 @@ def compiled_selection(topology: str, objective: PolicyObjective | None = None):
     return select.lower(arrays).compile()
 
 
-def modelled_cost(chip: str, objective: PolicyObjective | None = None) -> dict:
-    """Memory, counts and modelled seconds on 256 chips, and their share of a 7B update step (needs libtpu).
+def modelled_cost(chip: str, compiled=None) -> dict:
+    """Memory, counts and modelled seconds on 256 chips, and their share of a 7B update step.
 
-    The step is 6 N D for forward and backward and 2 N D for the forward again, at 40 % of the peak. Ties take
-    the branch that breaks them.
+    `compiled` is of `compiled_selection(TOPOLOGIES[chip])`, made here (with libtpu) if not given. The step is
+    6 N D FLOP for forward and backward and 2 N D for the forward again, at 40 % of the peak. Ties take the
+    branch that breaks them.
     """
-    facts, compiled = TPU_CHIPS[chip], compiled_selection(TOPOLOGIES[chip], objective)
+    facts, compiled = TPU_CHIPS[chip], compiled or compiled_selection(TOPOLOGIES[chip])
     num_chips, memory = 256, compiled.memory_analysis()
     step_seconds = 8 * NUM_PARAMS * NUM_TOKENS / (0.4 * facts.bf16_flops * num_chips)
     report = {

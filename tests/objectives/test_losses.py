@@ -4,10 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental.pallas import tpu as pltpu
 from jax.test_util import check_grads
 
 from entropy_rl.objectives import ClipCov, KLCov, MicrobatchScope, PPOClip, TokenMean
-from pallas_kernels.covariance_selection import CovarianceSelector
+from pallas_kernels.covariance_selection import CovarianceSelector, MosaicHistogram
 from pallas_kernels.sharding import Shards
 
 from . import references
@@ -313,6 +314,29 @@ def test_selection_and_gradient_are_the_same_on_seven_devices(objective, axis_ty
     assert np.array_equal(got.selected_BT, expected.selected_BT)
     assert got.quota == expected.quota and got.num_candidates == expected.num_candidates
     np.testing.assert_allclose(slopes, gradient(objective, batch, expected.selected_BT), rtol=1e-5, atol=1e-8)
+
+
+@selecting_objectives
+def test_a_choice_on_a_mesh_may_stand_inside_a_gradient(objective):
+    batch, ids = random_batch(), jnp.arange(7)
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:7]), ("data",))
+    interpreter = MosaicHistogram(block_tokens=128, interpret=pltpu.InterpretParams())
+    selector = CovarianceSelector(histogram=interpreter, shards=Shards(mesh=mesh, tokens=("data",)))
+
+    @jax.jit
+    def slope(logp):
+        def loss(logp):
+            moved = batch._replace(logp=logp)
+            chosen = objective.select(
+                **moved.arguments(), sequence_id_B=ids, key=jax.random.key(0), selector=selector
+            )
+            return mean_loss(objective, moved, chosen.selected_BT), chosen.selected_BT
+
+        return jax.grad(loss, has_aux=True)(logp)
+
+    got, selected = slope(batch.logp)
+    assert jnp.array_equal(selected, select(objective, batch).selected_BT)
+    np.testing.assert_allclose(got, gradient(objective, batch, selected), rtol=1e-5, atol=1e-8)
 
 
 @every_objective

@@ -22,7 +22,6 @@ WINDOW = (0.2, 2.0)
 INTERPRETER = pltpu.InterpretParams(detect_races=True, uninitialized_memory="nan")
 SELECTORS = {
     "xla": CovarianceSelector(),
-    "xla_bits": CovarianceSelector(histogram=XLAHistogram(digit_bits=2)),
     "mosaic": CovarianceSelector(histogram=MosaicHistogram(block_tokens=128, interpret=INTERPRETER)),
 }
 

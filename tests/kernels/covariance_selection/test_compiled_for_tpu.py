@@ -14,11 +14,10 @@ pytestmark = pytest.mark.usefixtures("tpu_devices")
 
 
 @pytest.mark.parametrize("topology", ["v4:2x2x1", "v5e:2x2", "v5p:2x2x1", "v6e:2x2"])
-@pytest.mark.parametrize("num_prefixes", [1, 7])
-def test_the_kernel_compiles_for_every_chip(topology, num_prefixes):
+def test_the_kernel_compiles_for_every_chip(topology):
     device = topologies.get_topology_desc(platform="tpu", topology_name=topology).devices[0]
     one = NamedSharding(Mesh(np.array([device]), ("one",)), PartitionSpec())
-    shapes = (((131_072 - 3,), jnp.uint32), ((num_prefixes,), jnp.uint32), ((), jnp.int32))
+    shapes = (((131_072 - 3,), jnp.uint32), ((7,), jnp.uint32), ((), jnp.int32))
     operands = [jax.ShapeDtypeStruct(shape, dtype, sharding=one) for shape, dtype in shapes]
     compiled = jax.jit(MosaicHistogram().counts).lower(*operands).compile()
     assert "tpu_custom_call" in compiled.as_text()
