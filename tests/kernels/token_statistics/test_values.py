@@ -7,10 +7,12 @@ import pytest
 from pallas_kernels.sharding import Shards
 from pallas_kernels.token_statistics import XLATiles
 from tests.kernels.token_statistics.cases import make_case, outcome, outcome_in_float64, relative_error
+from tests.kernels.token_statistics.test_mosaic import MOSAIC
 from tests.kernels.token_statistics.test_triton import TRITON
 
 IMPLEMENTATIONS = {
     "xla": XLATiles(max_tile_bytes=4 * 17 * 30, min_width=1),
+    "mosaic": MOSAIC,
     "triton": TRITON,
 }
 VALUE_TOLERANCE = {"float32": 1e-5, "bfloat16": 2e-3}
