@@ -1,16 +1,11 @@
 """The TPU compiler itself on the TPU kernels, for every chip, without a TPU."""
 
-import importlib.util
-
 import pytest
 
 from entropy_rl.bench.tpu_statistics import UPDATE_OF_7B, Workload, naive_temp_bytes, temp_bytes
 from pallas_kernels.chips import MIB, TPU_CHIPS
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("libtpu") is None,
-    reason="the TPU compiler is not installed: pip install 'jax[tpu]'",
-)
+pytestmark = pytest.mark.usefixtures("tpu_devices")
 MAX_TEMP_BYTES = 64 * MIB
 CHIPS_AND_LAYOUTS = [(chip, vocab_axis) for chip in TPU_CHIPS for vocab_axis in (0, 1)]
 IN_DEFAULT_SUITE = [("v4", 0), ("v5e", 1), ("v5p", 1), ("v6e", 0)]
