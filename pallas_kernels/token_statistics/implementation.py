@@ -39,6 +39,8 @@ class Saved(NamedTuple):
     logp_bar_T: Float[Array, " T"]
     """Gradient of the loss with respect to the log-prob."""
     entropy_bar_T: Float[Array, " T"]
+    kept: Array | None = None
+    """What `forward_for_gradient` kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +58,10 @@ class Implementation(ABC):
     @abstractmethod
     def forward(self, call: Call, operands: Operands) -> Partials:
         """One pass over the columns of this device."""
+
+    def forward_for_gradient(self, call: Call, operands: Operands) -> tuple[Partials, Array | None]:
+        """`forward`, and what the backward pass can use of it: [tiles of the vocabulary, T, ...] or None."""
+        return self.forward(call, operands), None
 
     @abstractmethod
     def backward(self, call: Call, operands: Operands, saved: Saved) -> tuple[Array, Array]:

@@ -65,6 +65,12 @@ class _Operation:
         partials = self.implementation.forward(self.call, self._operands(hidden_TD, head, label_T))
         return combine(partials, self._vocabulary)
 
+    def forward_for_gradient(self, hidden_TD, head, label_T) -> tuple[Statistics, Array | None]:
+        """The same, and what the implementation keeps of them."""
+        operands = self._operands(hidden_TD, head, label_T)
+        partials, kept = self.implementation.forward_for_gradient(self.call, operands)
+        return combine(partials, self._vocabulary), kept
+
     def backward(self, hidden_TD, head, label_T, saved: Saved) -> tuple[Array, Array]:
         """Gradients of one device's operands, with the shares that other devices have in them."""
         operands = self._operands(hidden_TD, head, label_T)
@@ -85,13 +91,14 @@ class _Operation:
         )
 
     @property
-    def specs(self) -> tuple[PartitionSpec, PartitionSpec]:
-        """Partition of arrays whose first axis is tokens, and that of the head."""
+    def specs(self) -> tuple[PartitionSpec, PartitionSpec, PartitionSpec]:
+        """Partition of arrays whose first axis is tokens, of the head, and of what is kept."""
         if self.shards is None:
-            return PartitionSpec(), PartitionSpec()
-        head_axes = [None, None]
+            return PartitionSpec(), PartitionSpec(), PartitionSpec()
+        head_axes: list[str | None] = [None, None]
         head_axes[self.call.vocab_axis] = self._vocabulary
-        return PartitionSpec(self.shards.tokens), PartitionSpec(*head_axes)
+        tokens = self.shards.tokens
+        return PartitionSpec(tokens), PartitionSpec(*head_axes), PartitionSpec(self._vocabulary, tokens)
 
     @property
     def _vocabulary(self) -> str | None:
@@ -110,27 +117,28 @@ class _Operation:
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _statistics(operation: _Operation, hidden_TD, head, label_T):
-    return _forward(operation, hidden_TD, head, label_T)[0]
+    tokens, columns, _ = operation.specs
+    forward = operation.on_mesh(operation.forward, (tokens, columns, tokens), tokens)
+    statistics = forward(hidden_TD, head, label_T)
+    return statistics.logp_T, statistics.entropy_T
 
 
 def _forward(operation: _Operation, hidden_TD, head, label_T):
-    tokens, columns = operation.specs
-    forward = operation.on_mesh(
-        operation.forward, (tokens, columns, tokens), Statistics(tokens, tokens, tokens)
-    )
-    statistics = forward(hidden_TD, head, label_T)
-    return (statistics.logp_T, statistics.entropy_T), (hidden_TD, head, label_T, statistics)
+    tokens, columns, kept = operation.specs
+    forward = operation.on_mesh(operation.forward_for_gradient, (tokens, columns, tokens), (tokens, kept))
+    statistics, kept = forward(hidden_TD, head, label_T)
+    return (statistics.logp_T, statistics.entropy_T), (hidden_TD, head, label_T, statistics, kept)
 
 
-def _backward(operation: _Operation, kept, bars):
-    hidden_TD, head, label_T, statistics = kept
-    tokens, columns = operation.specs
+def _backward(operation: _Operation, residuals, bars):
+    hidden_TD, head, label_T, statistics, kept = residuals
+    tokens, columns, kept_spec = operation.specs
     backward = operation.on_mesh(
         operation.backward,
-        (tokens, columns, tokens, Saved(tokens, tokens, tokens, tokens)),
+        (tokens, columns, tokens, Saved(tokens, tokens, tokens, tokens, kept_spec)),
         (tokens, columns),
     )
-    saved = Saved(statistics.lse_T, statistics.entropy_T, *bars)
+    saved = Saved(statistics.lse_T, statistics.entropy_T, *bars, kept)
     return *backward(hidden_TD, head, label_T, saved), None
 
 

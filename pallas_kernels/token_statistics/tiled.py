@@ -1,8 +1,9 @@
-"""The operation in plain XLA, a tile of the vocabulary at a time: no array of [T, V] ever exists.
+"""The operation in plain XLA, a tile of the vocabulary at a time.
 
-The backward pass makes each tile of logits again. That is four products of the size of the head instead of
-the three that kept logits would need; but a tile stays in the cache, where logits of gigabytes do not, and on
-the CPU the four are faster (EXPERIMENTS.md, 2026-11-20).
+Few logits are kept for the backward pass, which then makes three products of the size of the head, as all
+logits at once would. Many are not: each tile is made again, a fourth product, and no array of [T, V] ever
+exists. Where hidden states are narrow that costs nothing, since a tile stays in the cache and logits of
+gigabytes do not (EXPERIMENTS.md, 2026-11-20).
 """
 
 from dataclasses import dataclass
@@ -24,11 +25,20 @@ class XLATiles(Implementation):
     """Plain XLA. Logits exist as tiles of [T, C] only; every tile reads all of `hidden` again."""
 
     max_tile_bytes: int = 32 << 20
-    """Most that a tile takes in f32, ..."""
+    """Most that a tile of logits, or the part of the head that makes it, takes in f32, ..."""
     min_width: int = 512
     """... but it has at least as many columns as this."""
+    max_kept_bytes: int = 1 << 30
+    """Logits of at most so many bytes in f32 are kept for the backward pass; 0 never keeps any."""
 
     def forward(self, call: Call, operands: Operands) -> Partials:
+        return self._forward(call, operands, keep=False)[0]
+
+    def forward_for_gradient(self, call: Call, operands: Operands) -> tuple[Partials, Array | None]:
+        num_logits = operands.label_T.shape[0] * operands.head.shape[call.vocab_axis]
+        return self._forward(call, operands, keep=4 * num_logits <= self.max_kept_bytes)
+
+    def _forward(self, call: Call, operands: Operands, *, keep: bool) -> tuple[Partials, Array | None]:
         tiles = self._tiles(call, operands)
         label_T = operands.label_T
 
@@ -49,21 +59,22 @@ class XLATiles(Implementation):
                 sum_T=running.sum_T + jnp.sum(weight_TC, axis=1),
                 weighted_T=running.weighted_T + jnp.sum(weight_TC * shifted_TC, axis=1),
                 label_logit_T=jnp.where(is_here_T & (logit_T > MASKED), logit_T, running.label_logit_T),
-            ), None
+            ), logit_TC if keep else None
 
         zero_T = jnp.zeros(label_T.shape, tiles.dtype)
         begin = Partials(jnp.full(label_T.shape, MASKED, tiles.dtype), zero_T, zero_T, zero_T)
-        return jax.lax.scan(add_tile, begin, jnp.arange(tiles.count))[0]
+        return jax.lax.scan(add_tile, begin, jnp.arange(tiles.count))
 
     def backward(self, call: Call, operands: Operands, saved: Saved) -> tuple[Array, Array]:
         tiles = self._tiles(call, operands)
         hidden_TD, head = operands.hidden_TD, operands.head
         logp_bar_T1, entropy_bar_T1 = saved.logp_bar_T[:, None], saved.entropy_bar_T[:, None]
 
-        def add_tile(gradients, i):
-            hidden_bar_TD, head_bar = gradients
+        def add_tile(gradients, tile):
+            (hidden_bar_TD, head_bar), (i, kept_TC) = gradients, tile
             start, head_tile = tiles.take(i)
-            log_p_TC = tiles.logits(head_tile, i, start) - saved.lse_T[:, None]
+            logit_TC = tiles.logits(head_tile, i, start) if kept_TC is None else kept_TC
+            log_p_TC = logit_TC - saved.lse_T[:, None]
             from_entropy_TC = entropy_bar_T1 * (log_p_TC + saved.entropy_T[:, None])
             logit_bar_TC = -jnp.exp(log_p_TC) * (logp_bar_T1 + from_entropy_TC)
             column_1C = jnp.arange(tiles.width, dtype=operands.label_T.dtype)[None]
@@ -83,12 +94,13 @@ class XLATiles(Implementation):
             ), None
 
         begin = (jnp.zeros(hidden_TD.shape, tiles.dtype), jnp.zeros(head.shape, head.dtype))
-        (hidden_bar_TD, head_bar), _ = jax.lax.scan(add_tile, begin, jnp.arange(tiles.count))
+        tile_numbers = jnp.arange(tiles.count)
+        (hidden_bar_TD, head_bar), _ = jax.lax.scan(add_tile, begin, (tile_numbers, saved.kept))
         return hidden_bar_TD.astype(hidden_TD.dtype), head_bar
 
     def _tiles(self, call: Call, operands: Operands) -> "_Tiles":
-        num_tokens, vocab = operands.label_T.shape[0], operands.head.shape[call.vocab_axis]
-        return _Tiles(call, operands, tile_width(num_tokens, vocab, self.max_tile_bytes, self.min_width))
+        vocab, num_rows = operands.head.shape[call.vocab_axis], max(operands.hidden_TD.shape)
+        return _Tiles(call, operands, tile_width(num_rows, vocab, self.max_tile_bytes, self.min_width))
 
 
 class _Tiles(NamedTuple):
@@ -143,9 +155,9 @@ class _Tiles(NamedTuple):
         return jax.lax.dynamic_update_slice_in_dim(head_bar, tile_bar, start, axis)
 
 
-def tile_width(num_tokens: int, vocab: int, max_tile_bytes: int, min_width: int) -> int:
-    """Columns of a tile: what `max_tile_bytes` of f32 hold, or a divisor of the vocabulary not far below."""
-    widest = min(vocab, max(min_width, max_tile_bytes // (4 * num_tokens)))
+def tile_width(num_rows: int, vocab: int, max_tile_bytes: int, min_width: int) -> int:
+    """Columns of a tile: what `max_tile_bytes` hold in f32, or a divisor of the vocabulary not far below."""
+    widest = min(vocab, max(min_width, max_tile_bytes // (4 * num_rows)))
     fewest = -(-vocab // widest)
     divisors = [n for n in range(fewest, 2 * fewest + 1) if vocab % n == 0]
     return vocab // divisors[0] if divisors else widest

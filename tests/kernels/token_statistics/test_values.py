@@ -11,7 +11,8 @@ from tests.kernels.token_statistics.test_mosaic import MOSAIC
 from tests.kernels.token_statistics.test_triton import TRITON
 
 IMPLEMENTATIONS = {
-    "xla": XLATiles(max_tile_bytes=4 * 17 * 30, min_width=1),
+    "xla": XLATiles(max_tile_bytes=4 * 17 * 30, min_width=1, max_kept_bytes=0),
+    "xla, logits kept": XLATiles(max_tile_bytes=4 * 17 * 30, min_width=1),
     "mosaic": MOSAIC,
     "triton": TRITON,
 }

@@ -26,7 +26,10 @@ def test_no_array_of_all_logits_exists_forward_or_backward():
 
     def loss(hidden_TD):
         logp_T, entropy_T = token_statistics(
-            hidden_TD, head_VD, label_T, implementation=XLATiles(max_tile_bytes=budget, min_width=1)
+            hidden_TD,
+            head_VD,
+            label_T,
+            implementation=XLATiles(max_tile_bytes=budget, min_width=1, max_kept_bytes=0),
         )
         return (logp_T + entropy_T).sum()
 
