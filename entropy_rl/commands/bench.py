@@ -1,20 +1,33 @@
-"""python -m entropy_rl bench"""
+"""python -m entropy_rl bench step | kernels | tpu"""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
+import jax
 import tyro
 
+from entropy_rl.bench.kernels import (
+    HEADS,
+    Dtype,
+    bench_token_statistics,
+    present_device,
+)
+from entropy_rl.bench.selection import TOPOLOGIES, bench_selection, modelled_cost
 from entropy_rl.bench.step import WORKLOADS, bench_step
+from entropy_rl.bench.tables import kernel_table, selection_table, tpu_table
+from entropy_rl.bench.tpu_statistics import tpu_statistics_rows
+from entropy_rl.kernel_choice import KernelConfig, suited_to
+from pallas_kernels.chips import TPU_CHIPS
+from pallas_kernels.covariance_selection import CovarianceSelector
+from pallas_kernels.token_statistics import Triton, XLATiles
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bench:
+class Step:
     """Time rollout, old log-probs, update and whole step after warm-up; prints a JSON object."""
 
-    what: Annotated[Literal["step"], tyro.conf.Positional]
-    """What to time: step."""
     workload: Literal["tiny", "vocab"]
     """tiny: 4 layers of 128, vocabulary 64, 32 x 8 x (16 + 32) tokens. vocab: 2 layers of 256, vocabulary
     151,936, 8 x 4 x (32 + 64) tokens."""
@@ -23,3 +36,97 @@ class Bench:
 
     def run(self) -> None:
         print(json.dumps(bench_step(WORKLOADS[self.workload], repeats=self.repeats), indent=2))
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelBench:
+    """Time the kernels on the present device against plain XLA and the device's own ceiling.
+
+    Token statistics (log-probs, entropies, gradients) at the heads of Qwen2.5, then the selection of
+    covariance tokens. Prints Markdown; --output writes JSON as well.
+    """
+
+    shapes: tuple[Literal["0.5b", "1.5b", "7b", "32b"], ...] = tuple(HEADS)
+    """Sizes of Qwen2.5 whose heads are taken."""
+    num_tokens: int | None = None
+    """Tokens of a call; None for 8,192, or 256 on a CPU."""
+    dtype: Dtype | None = None
+    """Dtype of the operands; None for bfloat16, or float32 on a CPU."""
+    selection_log2_tokens: tuple[int, ...] = tuple(range(16, 26))
+    """Powers of two of the numbers of tokens among which is selected."""
+    repeats: int = 5
+    """Calls timed, after one that is not."""
+    output: Path | None = None
+    """JSON file for all numbers."""
+
+    def run(self) -> None:
+        device, on_cpu = jax.devices()[0], jax.default_backend() == "cpu"
+        dtype: Dtype = self.dtype or ("float32" if on_cpu else "bfloat16")
+        rows, selector = [], CovarianceSelector()
+        for shape in self.shapes:
+            suited = suited_to(device.platform, device.device_kind, HEADS[shape][0], dtype)
+            selector = CovarianceSelector(histogram=suited.histogram)
+            rows += bench_token_statistics(
+                shape,
+                _candidates(suited, device.platform),
+                num_tokens=self.num_tokens or (256 if on_cpu else 8_192),
+                dtype=dtype,
+                repeats=self.repeats,
+            )
+        sizes = tuple(1 << power for power in self.selection_log2_tokens)
+        selection = bench_selection(sizes, selector=selector, repeats=self.repeats)
+        print(kernel_table(rows), selection_table(selection), sep="\n\n")
+        if self.output is not None:
+            numbers = {"token_statistics": [asdict(row) for row in rows], "selection": selection}
+            self.output.write_text(json.dumps(present_device() | numbers, indent=2) + "\n")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TPUBench:
+    """Compile the kernels for TPUs that need not be there: memory by the compiler, time by a model.
+
+    Needs `pip install libtpu`. Prints Markdown; --output writes JSON as well.
+    """
+
+    chips: tuple[Literal["v4", "v5e", "v5p", "v6e"], ...] = tuple(TPU_CHIPS)
+    """Chips to compile for."""
+    naive: bool = False
+    """Compile all logits at once as well, for comparison."""
+    output: Path | None = None
+    """JSON file for all numbers."""
+
+    def run(self) -> None:
+        rows = tpu_statistics_rows(chips=self.chips, with_naive=self.naive)
+        selection = [modelled_cost(chip) for chip in self.chips if chip in TOPOLOGIES]
+        print(tpu_table(rows))
+        for cost in selection:
+            print(
+                f"\nSelection among 2^25 tokens on 256 {cost['chip']}: "
+                f"{1e3 * cost['seconds_with_ties']:.2f} ms with all ties to break, "
+                f"{100 * cost['share_of_step_with_ties']:.3f} % of a 7B update (modelled)"
+            )
+        if self.output is not None:
+            numbers = {"token_statistics": [asdict(row) for row in rows], "selection": selection}
+            self.output.write_text(json.dumps(numbers, indent=2) + "\n")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """Measure a training step or the kernels on the present device, or compile them for TPUs."""
+
+    what: tyro.conf.OmitArgPrefixes[
+        Annotated[Step, tyro.conf.subcommand("step", prefix_name=False)]
+        | Annotated[KernelBench, tyro.conf.subcommand("kernels", prefix_name=False)]
+        | Annotated[TPUBench, tyro.conf.subcommand("tpu", prefix_name=False)]
+    ]
+
+    def run(self) -> None:
+        self.what.run()
+
+
+def _candidates(suited: KernelConfig, platform: str) -> dict:
+    """What is compared with all logits at once: what the device would get, and its alternatives."""
+    candidates = {"XLA tiles": XLATiles(), type(suited.statistics).__name__: suited.statistics}
+    if platform in ("gpu", "cuda"):
+        candidates["Triton"] = Triton()
+    return {name: how for name, how in candidates.items() if name != "XLATiles"}

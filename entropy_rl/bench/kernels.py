@@ -1,0 +1,135 @@
+"""Token statistics on the present device: seconds, memory, and their ratios to plain XLA and to the ceiling.
+
+The ceiling is the time of the matrix products that an implementation makes, at the rate of one large product
+measured on the same device in the same run. The peer is what everybody else does: all logits at once, in the
+operands' dtype, and autodiff. Candidates take turns, so that a disturbance hits them all.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from pallas_kernels.token_statistics import Implementation, statistics_of_logits, token_statistics
+
+Dtype = Literal["float32", "bfloat16"]
+HEADS = {"0.5b": (896, 151_936), "1.5b": (1_536, 151_936), "7b": (3_584, 152_064), "32b": (5_120, 152_064)}
+"""Hidden size and vocabulary of Qwen2.5, by its number of parameters."""
+NAIVE = "logits at once"
+CEILING_COLUMNS = 8_192
+"""Columns of the product that measures the ceiling: wide enough to be efficient, small enough to fit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelRow:
+    """One implementation at one shape, forward and backward of log-probs and entropies."""
+
+    shape: str
+    num_tokens: int
+    hidden_size: int
+    vocab_size: int
+    dtype: str
+    implementation: str
+    seconds: float
+    """Median."""
+    seconds_range: tuple[float, float]
+    temp_mib: float
+    """Temporary memory, from the compiler."""
+    num_products: int
+    """Matrix products of the size of the head: forward, backward, and those made again."""
+    ratio_to_naive: float
+    """Time over that of all logits at once; below 1 is faster."""
+    ratio_to_ceiling: float
+    """Time over that of its matrix products alone, at the rate measured on this device."""
+
+
+def bench_token_statistics(
+    shape: str,
+    implementations: dict[str, Implementation],
+    *,
+    num_tokens: int,
+    dtype: Dtype,
+    repeats: int,
+) -> list[KernelRow]:
+    """A row for all logits at once and one for each implementation, operands made of random numbers."""
+    hidden_size, vocab_size = HEADS[shape]
+    k1, k2, k3 = jax.random.split(jax.random.key(0), 3)
+    operands = (
+        jax.random.normal(k1, (num_tokens, hidden_size), dtype),
+        jax.random.normal(k2, (vocab_size, hidden_size), dtype) * hidden_size**-0.5,
+        jax.random.randint(k3, (num_tokens,), 0, vocab_size),
+    )
+    candidates = {NAIVE: _with_gradient(_all_at_once)} | {
+        name: _with_gradient(lambda *xs, how=how: token_statistics(*xs, implementation=how))
+        for name, how in implementations.items()
+    }
+    compiled = {name: jax.jit(function).lower(*operands).compile() for name, function in candidates.items()}
+    factors = (operands[0], operands[1][:CEILING_COLUMNS])
+    product = jax.jit(_product).lower(*factors).compile()
+    runs = {name: (lambda f=f: f(*operands)) for name, f in compiled.items()}
+    runs["product"] = lambda: product(*factors)
+    seconds = take_turns(runs, repeats)
+    product_s = statistics.median(seconds["product"]) * vocab_size / CEILING_COLUMNS
+    naive_s = statistics.median(seconds[NAIVE])
+    rows = []
+    for name, function in compiled.items():
+        median_s = statistics.median(seconds[name])
+        num_products = 3 if name == NAIVE else 4
+        rows.append(
+            KernelRow(
+                shape=shape,
+                num_tokens=num_tokens,
+                hidden_size=hidden_size,
+                vocab_size=vocab_size,
+                dtype=dtype,
+                implementation=name,
+                seconds=median_s,
+                seconds_range=(min(seconds[name]), max(seconds[name])),
+                temp_mib=function.memory_analysis().temp_size_in_bytes / 2**20,
+                num_products=num_products,
+                ratio_to_naive=median_s / naive_s,
+                ratio_to_ceiling=median_s / (num_products * product_s),
+            )
+        )
+    return rows
+
+
+def take_turns(runs: dict[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
+    """Seconds of each run, `repeats` times in turn, after one of each that is not timed."""
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for number in range(repeats + 1):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            jax.block_until_ready(run())
+            if number:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def present_device() -> dict[str, str]:
+    """What is measured on."""
+    return {
+        "device": jax.devices()[0].device_kind,
+        "backend": jax.default_backend(),
+        "jax": jax.__version__,
+    }
+
+
+def _with_gradient(statistics_of: Callable) -> Callable:
+    def both(hidden_TD, head_VD, label_T):
+        (logp_T, entropy_T), pull = jax.vjp(lambda h, w: statistics_of(h, w, label_T), hidden_TD, head_VD)
+        return logp_T, entropy_T, pull((jnp.ones_like(logp_T), jnp.full_like(entropy_T, 0.01)))
+
+    return both
+
+
+def _product(hidden_TD, head_CD):
+    return jnp.einsum("TD,CD->TC", hidden_TD, head_CD, precision=jax.lax.Precision.HIGHEST)
+
+
+def _all_at_once(hidden_TD, head_VD, label_T):
+    return statistics_of_logits(_product(hidden_TD, head_VD).astype(jnp.float32), label_T)
