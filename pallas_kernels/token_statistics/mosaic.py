@@ -51,7 +51,10 @@ class Mosaic(Implementation):
         outputs = []
         for cut, kernel in self.backward_kernels(call, operands):
             limit = _limit(cut, operands)
-            rows_RT = cut.pack(cut.label_row(operands.label_T, limit), *saved)
+            label_row_T = cut.label_row(operands.label_T, limit)
+            rows_RT = cut.pack(
+                label_row_T, saved.lse_T, saved.entropy_T, saved.logp_bar_T, saved.entropy_bar_T
+            )
             outputs += self._run(kernel, limit, operands, rows_RT)
         head_bar, hidden_bar_TD, *_ = outputs
         return hidden_bar_TD[: operands.hidden_TD.shape[0]], head_bar

@@ -96,27 +96,23 @@ class Cut:
         """Labels as f32, which is exact below 2^24; -1 where the label is not among the columns."""
         return jnp.where((label_T >= 0) & (label_T < limit), label_T, -1).astype(jnp.float32)
 
-    def clean_hidden(self, hidden_ref, token_tile) -> None:
-        """Rows beyond the tokens to zero, in the only tile that has them: 0 * nan would be nan."""
-        if self.num_tokens % self.tile.tokens:
+    @property
+    def has_ragged_tokens(self) -> bool:
+        """Whether the last tile of tokens has rows beyond the array, where anything may lie."""
+        return self.num_tokens % self.tile.tokens != 0
 
-            @pl.when(token_tile == self.num_token_tiles - 1)
-            def _():
-                hidden = hidden_ref[...]
-                row = jax.lax.broadcasted_iota(jnp.int32, hidden.shape, 0)
-                first = (self.num_token_tiles - 1) * self.tile.tokens
-                hidden_ref[...] = jnp.where(row < self.num_tokens - first, hidden, jnp.zeros_like(hidden))
+    @property
+    def has_uncounted_columns(self) -> bool:
+        """Whether some tile of the vocabulary has columns that do not count, where anything may lie."""
+        return self.has_invalid or self.vocab % self.tile.columns != 0
 
-    def clean_head(self, head_ref, limit, vocab_tile) -> None:
-        """Columns that do not count to zero, in the tiles that have some."""
-        if self.has_invalid or self.vocab % self.tile.columns:
-            first = vocab_tile * self.tile.columns
+    def is_ragged(self, token_tile):
+        """Whether a tile of tokens is the last one and reaches beyond the array."""
+        return self.has_ragged_tokens and token_tile == self.num_token_tiles - 1
 
-            @pl.when(first + self.tile.columns > limit)
-            def _():
-                head = head_ref[...]
-                column = first + jax.lax.broadcasted_iota(jnp.int32, head.shape, self.vocab_axis)
-                head_ref[...] = jnp.where(column < limit, head, jnp.zeros_like(head))
+    def is_uncounted(self, vocab_tile, limit):
+        """Whether some columns of a tile do not count."""
+        return self.has_uncounted_columns and (vocab_tile + 1) * self.tile.columns > limit
 
     def columns(self, vocab_tile, num_tokens: int | None = None) -> Int[Array, "B C"]:
         """The column of each logit of a tile, or of its first tokens."""
@@ -130,7 +126,7 @@ class Cut:
         return self.where_counted(logit_BC, vocab_tile, limit, MASKED)
 
     def where_counted(self, x_BC, vocab_tile, limit, otherwise) -> Float[Array, "B C"]:
-        if self.has_invalid or self.vocab % self.tile.columns:
+        if self.has_uncounted_columns:
             return jnp.where(self.columns(vocab_tile, x_BC.shape[0]) < limit, x_BC, otherwise)
         return x_BC
 
@@ -142,31 +138,50 @@ class Cut:
         is_label_BC = self.columns(vocab_tile) == label_B1.astype(jnp.int32)
         logit_bar_BC = self.scale * (logit_bar_BC + jnp.where(is_label_BC, logp_bar_B1, 0))
         logit_bar_BC = self.where_counted(logit_bar_BC, vocab_tile, limit, 0)
-        if self.num_tokens % self.tile.tokens:
+        if self.has_ragged_tokens:
             token_BC = token_tile * self.tile.tokens + jax.lax.broadcasted_iota(jnp.int32, self.tile, 0)
             logit_bar_BC = jnp.where(token_BC < self.num_tokens, logit_bar_BC, 0)
         return logit_bar_BC.astype(self.dtype)
 
-    def each_chunk(self, body) -> None:
-        """`body(slice of the hidden size)` for chunk after chunk of it."""
+    def each_chunk(self, body, is_dirty=False) -> None:
+        """`body(slice of the hidden size, must_clean)` for chunk after chunk of it.
 
-        @pl.loop(0, self.hidden_size // self.chunk)
-        def _(i):
-            body(pl.ds(pl.multiple_of(i * self.chunk, self.chunk), self.chunk))
+        A product of zero with nan is nan, so operands of the gradient products must be clean. If `is_dirty`
+        is traced there are two loops, and only the tiles that need it pay for the cleaning.
+        """
 
-    def to_hidden(self, logit_bar_BC, head_ref, chunk) -> Float[Array, "B H"]:
-        """A chunk of the gradient of hidden from one tile."""
-        contract = ((1,), (self.vocab_axis,))
-        return product(logit_bar_BC, head_ref[self.at_head(slice(None), chunk)], contract)
+        def loop(must_clean):
+            @pl.loop(0, self.hidden_size // self.chunk)
+            def _(i):
+                body(pl.ds(pl.multiple_of(i * self.chunk, self.chunk), self.chunk), must_clean)
 
-    def to_head(self, logit_bar_CB, hidden_ref, chunk) -> Float[Array, "C H"]:
-        """A chunk of the gradient of head, transposed if the head is [D, V], from one tile."""
-        return product(logit_bar_CB, hidden_ref[:, chunk], ((1,), (0,)))
+        if is_dirty is False:
+            loop(False)
+        else:
+            pl.when(is_dirty)(lambda: loop(True))
+            pl.when(jnp.logical_not(is_dirty))(lambda: loop(False))
+
+    def to_hidden(self, logit_bar_BC, head_ref, chunk, first_uncounted=None) -> Float[Array, "B H"]:
+        """A chunk of the gradient of hidden from one tile, whose columns are clean before the given one."""
+        head = head_ref[self.at_head(slice(None), chunk)]
+        head = _zero_from(head, first_uncounted, self.vocab_axis)
+        return product(logit_bar_BC, head, ((1,), (self.vocab_axis,)))
+
+    def to_head(self, logit_bar_CB, hidden_ref, chunk, first_beyond=None) -> Float[Array, "C H"]:
+        """A chunk of the gradient of head as [V, D] from one tile, its rows clean before the given one."""
+        return product(logit_bar_CB, _zero_from(hidden_ref[:, chunk], first_beyond, 0), ((1,), (0,)))
 
     def store_head(self, head_bar_ref, sum_ref, chunk) -> None:
         """Rounds a finished chunk and lays it as the head lies."""
         rounded_CH = sum_ref[:, chunk].astype(self.dtype)
         head_bar_ref[self.at_head(slice(None), chunk)] = rounded_CH if self.vocab_axis == 0 else rounded_CH.T
+
+
+def _zero_from(x: Array, first, axis: int) -> Array:
+    """`x` with zeros from index `first` of an axis on, if it is given."""
+    if first is None:
+        return x
+    return jnp.where(jax.lax.broadcasted_iota(jnp.int32, x.shape, axis) < first, x, jnp.zeros_like(x))
 
 
 def columns_of(rows_RB: Float[Array, "R B"], count: int) -> list[Float[Array, "B 1"]]:

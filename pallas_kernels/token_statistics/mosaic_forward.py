@@ -26,7 +26,6 @@ def forward_kernel(cut: Cut) -> Kernel:
             for ref in running_refs[1:]:
                 ref[...] = jnp.zeros_like(ref)
 
-        cut.clean_head(head_ref, limit, vocab_tile)
         (label_B1,) = columns_of(rows_ref[...], 1)
         label_B1 = label_B1.astype(jnp.int32)
         for first in range(0, cut.tile.tokens, BLOCK_TOKENS):

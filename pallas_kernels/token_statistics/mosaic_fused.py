@@ -43,23 +43,25 @@ def fused_kernel(cut: Cut) -> Kernel:
         def _():
             sum_ref[...] = jnp.zeros_like(sum_ref)
 
-        cut.clean_hidden(hidden_ref, token_tile)
-        cut.clean_head(head_ref, limit, vocab_tile)
         slot = ring.turn(vocab_tile, token_tile)
         logit_BC = cut.logits(hidden_ref, head_ref, vocab_tile, limit)
         logit_bar_BC = cut.logit_bar(logit_BC, rows_ref, limit, vocab_tile, token_tile)
         logit_bar_CB = logit_bar_BC.T
 
-        @cut.each_chunk
-        def _(chunk):
-            sum_ref[:, chunk] += cut.to_head(logit_bar_CB, hidden_ref, chunk)
-            _add(cut, slots, slot, chunk, cut.to_hidden(logit_bar_BC, head_ref, chunk), vocab_tile)
+        def add(chunk, must_clean):
+            first_uncounted = limit - vocab_tile * cut.tile.columns if must_clean else None
+            first_beyond = cut.num_tokens - token_tile * cut.tile.tokens if must_clean else None
+            sum_ref[:, chunk] += cut.to_head(logit_bar_CB, hidden_ref, chunk, first_beyond)
+            to_hidden_BH = cut.to_hidden(logit_bar_BC, head_ref, chunk, first_uncounted)
+            _add(cut, slots, slot, chunk, to_hidden_BH, vocab_tile)
+
+        cut.each_chunk(add, is_dirty=cut.is_ragged(token_tile) | cut.is_uncounted(vocab_tile, limit))
 
         ring.put_back(slot, vocab_tile, token_tile)
 
         @pl.when(token_tile == cut.num_token_tiles - 1)
         def _():
-            cut.each_chunk(lambda chunk: cut.store_head(head_bar_ref, sum_ref, chunk))
+            cut.each_chunk(lambda chunk, _: cut.store_head(head_bar_ref, sum_ref, chunk))
 
     num_slots, blocks = min(NUM_SLOTS, cut.num_token_tiles), _sum_blocks(cut)
     head = cut.outer_block(cut.head_block, lambda v, t, _: cut.at_head(v, 0))
@@ -73,7 +75,7 @@ def fused_kernel(cut: Cut) -> Kernel:
             head,
             pl.BlockSpec((NUM_ROWS, cut.tile.tokens), lambda v, t, _: (0, t)),
         ),
-        out_specs=(head, *(pl.BlockSpec(memory_space=pl.ANY) for _ in blocks)),
+        out_specs=(head, *(pl.BlockSpec(memory_space=pltpu.HBM) for _ in blocks)),
         out_types=(
             (cut.head_shape, cut.dtype),
             *(((cut.num_token_tiles * rows, cut.hidden_size), dtype) for rows, dtype in blocks),

@@ -22,13 +22,14 @@ def hidden_kernel(cut: Cut) -> Kernel:
         def _():
             sum_ref[...] = jnp.zeros_like(sum_ref)
 
-        cut.clean_head(head_ref, limit, vocab_tile)
         logit_BC = cut.logits(hidden_ref, head_ref, vocab_tile, limit)
         logit_bar_BC = cut.logit_bar(logit_BC, rows_ref, limit, vocab_tile, token_tile)
 
-        @cut.each_chunk
-        def _(chunk):
-            sum_ref[:, chunk] += cut.to_hidden(logit_bar_BC, head_ref, chunk)
+        def add(chunk, must_clean):
+            first_uncounted = limit - vocab_tile * cut.tile.columns if must_clean else None
+            sum_ref[:, chunk] += cut.to_hidden(logit_bar_BC, head_ref, chunk, first_uncounted)
+
+        cut.each_chunk(add, is_dirty=cut.is_uncounted(vocab_tile, limit))
 
         @pl.when(vocab_tile == cut.num_vocab_tiles - 1)
         def _():
@@ -63,18 +64,18 @@ def head_kernel(cut: Cut) -> Kernel:
         def _():
             sum_ref[...] = jnp.zeros_like(sum_ref)
 
-        cut.clean_hidden(hidden_ref, token_tile)
-        cut.clean_head(head_ref, limit, vocab_tile)
         logit_BC = cut.logits(hidden_ref, head_ref, vocab_tile, limit)
         logit_bar_CB = cut.logit_bar(logit_BC, rows_ref, limit, vocab_tile, token_tile).T
 
-        @cut.each_chunk
-        def _(chunk):
-            sum_ref[:, chunk] += cut.to_head(logit_bar_CB, hidden_ref, chunk)
+        def add(chunk, must_clean):
+            first_beyond = cut.num_tokens - token_tile * cut.tile.tokens if must_clean else None
+            sum_ref[:, chunk] += cut.to_head(logit_bar_CB, hidden_ref, chunk, first_beyond)
+
+        cut.each_chunk(add, is_dirty=cut.is_ragged(token_tile))
 
         @pl.when(token_tile == cut.num_token_tiles - 1)
         def _():
-            cut.each_chunk(lambda chunk: cut.store_head(head_bar_ref, sum_ref, chunk))
+            cut.each_chunk(lambda chunk, _: cut.store_head(head_bar_ref, sum_ref, chunk))
 
     head = cut.outer_block(cut.head_block, lambda v, t, _: cut.at_head(v, 0))
     return Kernel(
