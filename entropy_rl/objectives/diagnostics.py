@@ -13,7 +13,6 @@ Metrics = dict[str, Array]
 
 def selection_metrics(
     selection: Selection,
-    adv_BT: Float[Array, "B T"],
     mask_BT: Bool[Array, "B T"],
     *,
     selector: CovarianceSelector = DEFAULT_SELECTOR,

@@ -171,9 +171,11 @@ def _choose_ahead(
     return tokens.select(learner.objective, learner.selector, logp_BT, key), num_forwards
 
 
-def _to_report(learner: Learner, batch: Minibatch, tokens: TokenBatch, selection: Selection, logp_BT, key):
+def _to_report(
+    learner: Learner, batch: Minibatch, tokens: TokenBatch, selection: Selection | None, logp_BT, key
+) -> Selection:
     """The selection that the metrics tell of, where the gradient could do without the true one."""
-    if not learner.objective.needs_selection:  # it selects nothing, but has covariances all the same
+    if selection is None:  # the objective selects nothing, but there are covariances all the same
         return tokens.select(learner.objective, learner.selector, logp_BT, key)
     if learner.chooses_ahead and not learner.needs_first_old_logp:
         return jax.lax.cond(
@@ -207,17 +209,19 @@ def _gradient(
     zero = (jnp.float32(0), optax.tree.cast(optax.tree.zeros_like(params), jnp.float32))
     parts = (split(batch.rollout, num_parts), *split((tokens, ahead_BT), num_parts, group))
     (loss, grads), (statistics, chosen) = jax.lax.scan(add, zero, parts)
-    if selection is None:
+    if chosen is not None:
         selection = jax.tree.map(lambda x: x.sum() if x.ndim == 1 else join(x, group), chosen)
     return loss, grads, jax.tree.map(join, statistics), selection
 
 
 def _loss(params, learner: Learner, rollout, tokens: TokenBatch, selected_BT, key):
-    """Share of one micro-batch in the loss. `selected_BT=None`: choose among this micro-batch alone."""
+    """Share of one micro-batch in the loss, which itself chooses among these tokens where none are given."""
     statistics = _statistics(learner, params, rollout)
     logp_BT, entropy_BT = (x.reshape(tokens.mask_BT.shape) for x in statistics)
     chosen = None
-    if selected_BT is None:
+    if not learner.objective.needs_selection:
+        selected_BT = jnp.zeros_like(tokens.mask_BT)
+    elif selected_BT is None:
         chosen = tokens.select(learner.objective, learner.selector, logp_BT, key)
         selected_BT = chosen.selected_BT
     loss_BT = learner.objective.token_loss(

@@ -37,7 +37,7 @@ def update_metrics(
     return {
         **ratio_metrics(logp_BT, old_logp_BT, tokens.mask_BT),
         **clip_fractions(causes, tokens.mask_BT),
-        **selection_metrics(selection, tokens.adv_BT, tokens.mask_BT, selector=selector),
+        **selection_metrics(selection, tokens.mask_BT, selector=selector),
     }
 
 

@@ -21,7 +21,7 @@ def as_floats(metrics):
 def test_golden_selection_metrics():
     # Ascending: -1.122480, -1.002214, -0.053451, 0.440974, 0.922037, 0.962126, 2.939829; entry floor(6 q).
     batch = golden_batch()
-    got = jax.jit(selection_metrics)(select(KLCov(fraction=0.3), batch), batch.adv, batch.mask)
+    got = jax.jit(selection_metrics)(select(KLCov(fraction=0.3), batch), batch.mask)
     expected = {
         "covariance/mean": 0.440974,
         "covariance/min": -1.122480,
@@ -48,7 +48,7 @@ def test_parts_of_a_batch_report_on_the_whole():
     objective = KLCov(fraction=0.2, scope=MicrobatchScope())
     parts = [select(objective, batch[rows]) for rows in (slice(0, 4), slice(4, 7))]
     joined = jax.tree.map(lambda *x: jnp.concatenate(x) if x[0].ndim else sum(x), *parts)
-    got = selection_metrics(joined, batch.adv, batch.mask)
+    got = selection_metrics(joined, batch.mask)
     covariance_N = np.asarray(joined.covariance_BT)[np.asarray(batch.mask)]
     assert got["covariance/max"] == covariance_N.max() and got["covariance/min"] == covariance_N.min()
     assert got["covariance/q50"] == np.quantile(covariance_N, 0.5, method="lower")
@@ -92,7 +92,7 @@ def test_metrics_of_an_empty_batch_are_zero():
     batch = random_batch(poison=jnp.nan)
     batch = batch._replace(mask=jnp.zeros_like(batch.mask))
     metrics = {
-        **jax.jit(selection_metrics)(select(KLCov(), batch), batch.adv, batch.mask),
+        **jax.jit(selection_metrics)(select(KLCov(), batch), batch.mask),
         **ratio_metrics(batch.logp, batch.old_logp, batch.mask),
         **entropy_metrics(batch.logp, batch.mask),
     }
