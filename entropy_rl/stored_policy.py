@@ -9,9 +9,11 @@ import jax
 import jax.numpy as jnp
 
 from entropy_rl.data.tokenizers import Tokenizer, load_tokenizer
+from entropy_rl.kernel_choice import Kernels
 from entropy_rl.models.hf import load_config, load_pretrained, save_pretrained
 from entropy_rl.models.policy import Policy
 from entropy_rl.observability.json_files import write_json
+from entropy_rl.parallelism import MeshConfig
 from entropy_rl.training.checkpoint import Checkpoints
 
 SKELETON = "policy"
@@ -30,7 +32,8 @@ class StoredPolicy:
 def read_policy(directory: Path, *, step: int | None = None, param_dtype: str | None = None) -> StoredPolicy:
     """Reads a Hugging Face folder, or the checkpoint of `step` (None: the newest) from the folder of a run.
 
-    Parameters are host arrays in `param_dtype`, or as they were stored; activations are in the same dtype.
+    Parameters are host arrays in `param_dtype`, or as they were stored; activations are in the same dtype, and
+    the kernels are those of one device.
     Raises ValueError when the folder is neither.
     """
     directory = Path(directory)
@@ -47,7 +50,9 @@ def read_policy(directory: Path, *, step: int | None = None, param_dtype: str | 
             raise ValueError(f"only the folder of a run has steps; {directory} is none")
         architecture, params = load_pretrained(directory, param_dtype)
         tokenizer = load_tokenizer(directory)
-    return StoredPolicy(policy=Policy(architecture, _dtype(params)), params=params, tokenizer=tokenizer)
+    kernels = Kernels.of(MeshConfig().build(), architecture, _dtype(params))
+    policy = kernels.equip(Policy(architecture, _dtype(params)))
+    return StoredPolicy(policy=policy, params=params, tokenizer=tokenizer)
 
 
 def save_policy(stored: StoredPolicy, directory: Path, *, dtype: str | None = None) -> None:

@@ -43,14 +43,20 @@ def bench_selection(
     """One row a size, a power of two: KL-Cov's selection with its statistics, and its K tokens by a sort.
 
     Seconds are the least of `repeats`, since a disturbance only adds; cpu_seconds, of all threads together,
-    hardly sees other programs. Beyond `largest_sort` tokens nothing is sorted.
+    hardly sees other programs. Beyond `largest_sort` tokens nothing is sorted. The ceiling is to read the
+    arguments and to write the results once, at the rate at which the device copies as many bytes.
     """
     rows = []
     for total in num_tokens:
         arrays = _random_tokens(total)
         choose = jax.jit(lambda a: KLCov().select(**a, key=jax.random.key(0), selector=selector))
+        choose = choose.lower(arrays).compile()
         seconds, cpu_seconds, selection = _least_time(choose, arrays, repeats)
+        num_words = sum(x.nbytes for x in jax.tree.leaves((arrays, selection))) // 8
+        copy_seconds, *_ = _least_time(jax.jit(jnp.negative), jnp.zeros(num_words), repeats)
         row = {"tokens": total, "seconds": seconds, "cpu_seconds": cpu_seconds}
+        row |= {"temp_mib": choose.memory_analysis().temp_size_in_bytes / 2**20}
+        row |= {"ratio_to_ceiling": seconds / copy_seconds}
         row |= {"ns_per_token": 1e9 * seconds / total, "cpu_ns_per_token": 1e9 * cpu_seconds / total}
         if total <= largest_sort:
             operands = (selection.covariance_BT, arrays["mask_BT"], selection.quota)

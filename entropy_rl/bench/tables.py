@@ -24,11 +24,12 @@ def kernel_table(rows: list[KernelRow]) -> str:
 
 def selection_table(rows: list[dict]) -> str:
     """The rows of `bench_selection` as a table."""
-    lines = ["| tokens | ms | ns a token | to a sort |", "|---|---|---|---|"]
+    lines = ["| tokens | ms | ns a token | temp MiB | to a sort | to one copy |", "|---|---|---|---|---|---|"]
     for row in rows:
         ratio = f"{row['ratio_to_sort']:.3f}" if "ratio_to_sort" in row else "not sorted"
         lines.append(
-            f"| {row['tokens']:,} | {1e3 * row['seconds']:.4g} | {row['ns_per_token']:.1f} | {ratio} |"
+            f"| {row['tokens']:,} | {1e3 * row['seconds']:.4g} | {row['ns_per_token']:.1f} "
+            f"| {row['temp_mib']:,.1f} | {ratio} | {row['ratio_to_ceiling']:.1f} |"
         )
     return "\n".join(lines)
 
@@ -45,5 +46,20 @@ def tpu_table(rows: list[TPURow]) -> str:
         lines.append(
             f"| {row.chip} | {layout} | {row.temp_mib:.0f} | {naive} | {row.passes} | {row.hbm_gb:.1f} "
             f"| {row.matrix_ms:.1f} | {row.modelled_ms:.1f} | {row.ratio:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def selection_cost_table(costs: list[dict]) -> str:
+    """What `modelled_cost` says of each chip as a table, in the worst case: all ties must be broken."""
+    lines = [
+        "| 256 chips | temp MiB | histograms | collectives | modelled ms | of a 7B update |",
+        "|---|---|---|---|---|---|",
+    ]
+    for cost in costs:
+        lines.append(
+            f"| {cost['chip']} | {cost['temp_bytes'] / 2**20:.1f} | {cost['histograms_with_ties']:.0f} "
+            f"| {cost['collectives_with_ties']:.0f} | {1e3 * cost['seconds_with_ties']:.1f} "
+            f"| {100 * cost['share_of_step_with_ties']:.3f} % |"
         )
     return "\n".join(lines)

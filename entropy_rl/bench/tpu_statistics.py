@@ -136,7 +136,7 @@ def temp_bytes(
     return _compiled_temp_bytes(chip, workload, vocab_axis, values)
 
 
-def naive_temp_bytes(chip: str, workload: Workload, vocab_axis: VocabAxis) -> float:
+def naive_temp_bytes(chip: str, workload: Workload, vocab_axis: VocabAxis) -> int | float:
     """The same of all logits at once and autodiff; nan where the chip cannot hold them."""
 
     def values(hidden_TD, head, label_T):

@@ -16,7 +16,7 @@ from entropy_rl.bench.kernels import (
 )
 from entropy_rl.bench.selection import TOPOLOGIES, bench_selection, modelled_cost
 from entropy_rl.bench.step import WORKLOADS, bench_step
-from entropy_rl.bench.tables import kernel_table, selection_table, tpu_table
+from entropy_rl.bench.tables import kernel_table, selection_cost_table, selection_table, tpu_table
 from entropy_rl.bench.tpu_statistics import tpu_statistics_rows
 from entropy_rl.kernel_choice import KernelConfig, suited_to
 from pallas_kernels.chips import TPU_CHIPS
@@ -43,7 +43,7 @@ class KernelBench:
     """Time the kernels on the present device against plain XLA and the device's own ceiling.
 
     Token statistics (log-probs, entropies, gradients) at the heads of Qwen2.5, then the selection of
-    covariance tokens. Prints Markdown; --output writes JSON as well.
+    covariance tokens.
     """
 
     shapes: tuple[Literal["0.5b", "1.5b", "7b", "32b"], ...] = tuple(HEADS)
@@ -56,8 +56,10 @@ class KernelBench:
     """Powers of two of the numbers of tokens among which is selected."""
     repeats: int = 5
     """Calls timed, after one that is not."""
+    as_json: bool = False
+    """Print JSON instead of Markdown."""
     output: Path | None = None
-    """JSON file for all numbers."""
+    """File that receives the JSON, whatever is printed."""
 
     def run(self) -> None:
         device, on_cpu = jax.devices()[0], jax.default_backend() == "cpu"
@@ -75,39 +77,33 @@ class KernelBench:
             )
         sizes = tuple(1 << power for power in self.selection_log2_tokens)
         selection = bench_selection(sizes, selector=selector, repeats=self.repeats)
-        print(kernel_table(rows), selection_table(selection), sep="\n\n")
-        if self.output is not None:
-            numbers = {"token_statistics": [asdict(row) for row in rows], "selection": selection}
-            self.output.write_text(json.dumps(present_device() | numbers, indent=2) + "\n")
+        numbers = {"token_statistics": [asdict(row) for row in rows], "selection": selection}
+        tables = f"{kernel_table(rows)}\n\n{selection_table(selection)}"
+        _give(tables, present_device() | numbers, as_json=self.as_json, output=self.output)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TPUBench:
     """Compile the kernels for TPUs that need not be there: memory by the compiler, time by a model.
 
-    Needs `pip install libtpu`. Prints Markdown; --output writes JSON as well.
+    Needs `pip install libtpu`.
     """
 
     chips: tuple[Literal["v4", "v5e", "v5p", "v6e"], ...] = tuple(TPU_CHIPS)
     """Chips to compile for."""
     naive: bool = False
     """Compile all logits at once as well, for comparison."""
+    as_json: bool = False
+    """Print JSON instead of Markdown."""
     output: Path | None = None
-    """JSON file for all numbers."""
+    """File that receives the JSON, whatever is printed."""
 
     def run(self) -> None:
         rows = tpu_statistics_rows(chips=self.chips, with_naive=self.naive)
         selection = [modelled_cost(chip) for chip in self.chips if chip in TOPOLOGIES]
-        print(tpu_table(rows))
-        for cost in selection:
-            print(
-                f"\nSelection among 2^25 tokens on 256 {cost['chip']}: "
-                f"{1e3 * cost['seconds_with_ties']:.2f} ms with all ties to break, "
-                f"{100 * cost['share_of_step_with_ties']:.3f} % of a 7B update (modelled)"
-            )
-        if self.output is not None:
-            numbers = {"token_statistics": [asdict(row) for row in rows], "selection": selection}
-            self.output.write_text(json.dumps(numbers, indent=2) + "\n")
+        numbers = {"token_statistics": [asdict(row) for row in rows], "selection": selection}
+        tables = f"{tpu_table(rows)}\n\n{selection_cost_table(selection)}"
+        _give(tables, numbers, as_json=self.as_json, output=self.output)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +118,14 @@ class Bench:
 
     def run(self) -> None:
         self.what.run()
+
+
+def _give(tables: str, numbers: dict, *, as_json: bool, output: Path | None) -> None:
+    """Prints the one or the other form, and writes JSON where it is asked for."""
+    text = json.dumps(numbers, indent=2)
+    print(text if as_json else tables)
+    if output is not None:
+        output.write_text(text + "\n")
 
 
 def _candidates(suited: KernelConfig, platform: str) -> dict:
