@@ -32,8 +32,8 @@ class StoredPolicy:
 def read_policy(directory: Path, *, step: int | None = None, param_dtype: str | None = None) -> StoredPolicy:
     """Reads a Hugging Face folder, or the checkpoint of `step` (None: the newest) from the folder of a run.
 
-    Parameters are host arrays in `param_dtype`, or as they were stored; activations are in the same dtype, and
-    the kernels are those of one device.
+    Parameters are host arrays in `param_dtype`, or as they were stored; activations are in the same dtype.
+    The policy has the kernels of one device.
     Raises ValueError when the folder is neither.
     """
     directory = Path(directory)
