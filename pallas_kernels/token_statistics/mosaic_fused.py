@@ -56,7 +56,6 @@ def fused_kernel(cut: Cut) -> Kernel:
             _add(cut, slots, slot, chunk, to_hidden_BH, vocab_tile)
 
         cut.each_chunk(add, is_dirty=cut.is_ragged(token_tile) | cut.is_uncounted(vocab_tile, limit))
-
         ring.put_back(slot, vocab_tile, token_tile)
 
         @pl.when(token_tile == cut.num_token_tiles - 1)
