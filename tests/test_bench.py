@@ -1,0 +1,66 @@
+"""The benchmarks as commands, at sizes that take no time."""
+
+import io
+import json
+from contextlib import redirect_stdout
+
+import pytest
+
+from entropy_rl.bench import kernels
+from entropy_rl.cli import main
+
+
+def printed(*args: str) -> str:
+    with redirect_stdout(io.StringIO()) as out:
+        main(["bench", *args])
+    return out.getvalue()
+
+
+@pytest.fixture
+def small_heads(monkeypatch):
+    monkeypatch.setitem(kernels.HEADS, "0.5b", (13, 131))
+    monkeypatch.setattr(kernels, "CEILING_COLUMNS", 37)
+    return [
+        "kernels",
+        "--shapes",
+        "0.5b",
+        "--num-tokens",
+        "7",
+        "--repeats",
+        "2",
+        "--selection-log2-tokens",
+        "6",
+        "8",
+    ]
+
+
+def test_the_kernels_are_compared_with_all_logits_and_their_ceiling(small_heads, tmp_path):
+    output = tmp_path / "kernels.json"
+    report = json.loads(printed(*small_heads, "--as-json", "--output", str(output)))
+    assert json.loads(output.read_text()) == report
+    assert report["backend"] == "cpu"
+    naive, tiles = report["token_statistics"]
+    assert naive["implementation"] == kernels.NAIVE and naive["ratio_to_naive"] == 1
+    assert tiles["implementation"] == "XLA tiles"
+    assert tiles["ratio_to_naive"] == pytest.approx(tiles["seconds"] / naive["seconds"])
+    for row in (naive, tiles):
+        low, high = row["seconds_range"]
+        assert 0 < low <= row["seconds"] <= high
+        assert row["num_products"] == 3 and row["ratio_to_ceiling"] > 0
+    assert [row["tokens"] for row in report["selection"]] == [64, 256]
+    assert all(row["equals_sort"] for row in report["selection"])
+
+
+def test_the_kernels_are_printed_as_tables(small_heads):
+    statistics, selection = printed(*small_heads).strip().split("\n\n")
+    assert [line.count("|") for line in statistics.splitlines()] == [8] * 4
+    assert "7 x 13 x 131, float32" in statistics
+    assert [line.count("|") for line in selection.splitlines()] == [7] * 4
+
+
+def test_the_kernels_are_compiled_for_a_tpu_that_is_not_there(tpu_devices):
+    statistics, selection = printed("tpu", "--chips", "v5e").strip().split("\n\n")
+    rows = [line.split("|")[1:-1] for line in statistics.splitlines()[2:]]
+    assert [row[0].strip() for row in rows] == ["v5e", "v5e"]
+    assert all(float(row[2]) <= 64 and float(row[-1]) <= 1.25 for row in rows)
+    assert "v5e" in selection and selection.count("\n") == 2
