@@ -81,7 +81,8 @@ class Triton(Implementation):
         shape = jax.ShapeDtypeStruct((tile.num_tokens, width), operands.hidden_TD.dtype)
         place_2 = jnp.stack([first_tile.astype(jnp.int32), _num_valid(tile, operands)])
         launch = self._launch(tile, partial(backward_kernel, tile), pl.cdiv(width, tile.blocks.vocab), shape)
-        return launch(place_2, operands.hidden_TD, operands.head, operands.label_T, *saved)
+        by_token = (saved.lse_T, saved.entropy_T, saved.logp_bar_T, saved.entropy_bar_T)
+        return launch(place_2, operands.hidden_TD, operands.head, operands.label_T, *by_token)
 
     def _launch(self, tile: LogitTile, kernel, num_columns: int, out_shape):
         """`kernel` as a function of whole arrays, over blocks of tokens by `num_columns` blocks or splits."""
