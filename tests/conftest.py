@@ -48,9 +48,12 @@ def tpu_devices():
     pytest.importorskip("libtpu", reason="the TPU compiler is absent: pip install libtpu")
     jax.devices()  # the CPU has read its flags now
     with pytest.MonkeyPatch.context() as patch:
-        # The compiler reads its environment as it is loaded. It ends the process at a flag that is the CPU's
-        # alone, asks the network for the machine it is on, and suffers no second process.
+        # The compiler reads its environment as it is first used. It ends the process at a flag that is the
+        # CPU's alone, asks the network for the machine it is on, and suffers no second process.
         patch.setenv("XLA_FLAGS", "")
         patch.setenv("TPU_SKIP_MDS_QUERY", "1")
         patch.setenv("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
-        yield lambda name: topologies.get_topology_desc(platform="tpu", topology_name=name).devices
+        device = topologies.get_topology_desc(platform="tpu", topology_name="v5e:2x2").devices[0]
+        one = jax.ShapeDtypeStruct((8,), "float32", sharding=jax.sharding.SingleDeviceSharding(device))
+        jax.jit(lambda x: x + 1).lower(one).compile()
+    return lambda name: topologies.get_topology_desc(platform="tpu", topology_name=name).devices

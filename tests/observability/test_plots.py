@@ -24,6 +24,7 @@ def write_run(root, name: str, num_steps: int, *, without: tuple[str, ...] = (),
             row = {metric: float(random.uniform(0.1, 0.4)) for metric in METRICS if metric != "step"}
             row |= {"length/min": 3, "length/mean": 11.0, "length/max": 29}
             row |= {f"covariance/{q}": 0.01 * 7**n for n, q in enumerate(plot_panels.COVARIANCE_LEVELS)}
+            row["covariance/mean"] = 0.03  # its label must not cover a quantile's
             run.record(step, {metric: row[metric] for metric in row if not metric.startswith(without or "?")})
     return run.path
 
