@@ -1,4 +1,4 @@
-"""Where the tokens and the vocabulary of a kernel's operands lie on a mesh."""
+"""Where the tokens, the vocabulary and the heads of a kernel's operands lie on a mesh."""
 
 import math
 from dataclasses import dataclass
@@ -19,6 +19,8 @@ class Shards:
     """Axes that cut tokens, or the rows that hold them."""
     vocabulary: str | None = None
     """Axis that cuts the vocabulary of an output head."""
+    heads: str | None = None
+    """Axis that cuts the heads of attention."""
 
     @property
     def num_token_shards(self) -> int:

@@ -38,7 +38,7 @@ class Policy:
     statistics: Implementation = XLATiles()
     """How log-probs and entropies come from hidden states."""
     shards: Shards | None = None
-    """How tokens and the head's vocabulary are cut over the mesh, for the kernels; None on one device."""
+    """How the mesh cuts tokens, attention's heads and the vocabulary, for the kernels; None on one device."""
 
     def init(self, key: Array, param_dtype: str = "float32") -> Params:
         """Random parameters. Under `jit` with output shardings, each device makes only its own share."""
@@ -151,6 +151,7 @@ def _model(policy: Policy, param_dtype: str, key: Array) -> Qwen2:
         compute_dtype=policy.compute_dtype,
         rematerialize=policy.rematerialize,
         attention=policy.attention,
+        shards=policy.shards,
     )
 
 

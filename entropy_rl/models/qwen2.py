@@ -18,6 +18,7 @@ from entropy_rl.models.cache import Cache, Prefix
 from entropy_rl.models.config import Qwen2Config
 from entropy_rl.models.parameters import TABLE
 from entropy_rl.models.training_attention import KEPT, TrainingAttention
+from pallas_kernels.sharding import Shards
 
 
 def _declare(config: Qwen2Config, rngs: nnx.Rngs, dtype, path: str) -> nnx.Param:
@@ -99,12 +100,14 @@ class Qwen2(nnx.Module):
         compute_dtype: str = "float32",
         rematerialize: bool = False,
         attention: TrainingAttention,
+        shards: Shards | None = None,
     ):
         param = partial(_declare, config, rngs, param_dtype)
         self.config = config
         self.compute_dtype = compute_dtype
         self.rematerialize = rematerialize
         self.attention = attention
+        self.shards = shards
         self.embedding = param("embedding")
 
         @nnx.split_rngs(splits=config.num_layers)
@@ -133,7 +136,7 @@ class Qwen2(nnx.Module):
         """
         num_prompts = tokens_BT.shape[0] if prefix is None else prefix.mask_PS.shape[0]
         attention = self.attention.bind(
-            key_mask_BT, tokens_BT.shape, None if prefix is None else prefix.mask_PS
+            key_mask_BT, tokens_BT.shape, None if prefix is None else prefix.mask_PS, self.shards
         )
         rope = self._rope(positions_BT)
         graph, layers = nnx.split(self.layers)

@@ -43,11 +43,20 @@ class TrainingAttention(ABC):
         v_BUKH: Float[Array, "B U K H"],
         q_segment_BT: Int[Array, "B T"],
         kv_segment_BU: Int[Array, "B U"],
+        *,
+        shards: Shards | None = None,
     ) -> Float[Array, "B T N H"]:
-        """Softmax attention; query head n reads key-value head n // (N / K)."""
+        """Softmax attention; query head n reads key-value head n // (N / K).
+
+        `shards` says how a mesh cuts rows (as it cuts tokens) and heads; None on one device.
+        """
 
     def bind(
-        self, key_mask_BT: Bool[Array, "B T"] | None, shape: tuple[int, int], prefix_mask_PS: Array | None
+        self,
+        key_mask_BT: Bool[Array, "B T"] | None,
+        shape: tuple[int, int],
+        prefix_mask_PS: Array | None,
+        shards: Shards | None = None,
     ) -> Bound:
         """Attention over own keys, and over a prefix when its mask is given, with all that layers share.
 
@@ -64,7 +73,7 @@ class TrainingAttention(ABC):
         def attention(q_BTNH, k_PKGTH, v_PKGTH, shared):
             k_PKSH, v_PKSH = (None, None) if shared is None else shared
             k_BUKH, v_BUKH = _whole(k_PKGTH, k_PKSH), _whole(v_PKGTH, v_PKSH)
-            return self(q_BTNH, k_BUKH, v_BUKH, own_BT, segment_BU)
+            return self(q_BTNH, k_BUKH, v_BUKH, own_BT, segment_BU, shards=shards)
 
         return attention
 
@@ -82,14 +91,14 @@ def _whole(own_PKGTH: Array, prefix_PKSH: Array | None) -> Float[Array, "B U K H
 class XLAAttention(TrainingAttention):
     """Plain XLA, for CPUs and for short sequences; any dtype, sharded as its operands are."""
 
-    def __call__(self, q_BTNH, k_BUKH, v_BUKH, q_segment_BT, kv_segment_BU):
+    def __call__(self, q_BTNH, k_BUKH, v_BUKH, q_segment_BT, kv_segment_BU, *, shards=None):
         B, T = q_segment_BT.shape
         U = _num_keys(q_BTNH, k_BUKH)
         causal_TU = jnp.tril(jnp.ones((T, U), bool), U - T)
         mask_BTU = causal_TU[None] & (q_segment_BT[:, :, None] == kv_segment_BU[:, None, :])
         return attend(q_BTNH, by_head(k_BUKH, B), by_head(v_BUKH, B), mask_BTU)
 
-    def bind(self, key_mask_BT, shape, prefix_mask_PS):
+    def bind(self, key_mask_BT, shape, prefix_mask_PS, shards=None):
         T = shape[1]
         mask_BTT = jnp.tril(jnp.ones((T, T), bool))[None]
         if key_mask_BT is not None:
@@ -106,26 +115,21 @@ class XLAAttention(TrainingAttention):
 class _KernelAttention(TrainingAttention):
     """A kernel that knows nothing of sharding, and so stands inside `shard_map` on a mesh."""
 
-    shards: Shards | None = None
-    """How batch rows are cut (`tokens`); None on one device."""
-    heads: str | None = None
-    """Mesh axis that cuts query and key-value heads."""
-
-    def __call__(self, q_BTNH, k_BUKH, v_BUKH, q_segment_BT, kv_segment_BU):
+    def __call__(self, q_BTNH, k_BUKH, v_BUKH, q_segment_BT, kv_segment_BU, *, shards=None):
         _num_keys(q_BTNH, k_BUKH)
-        if self.shards is None:
+        if shards is None:
             return self._local(q_BTNH, k_BUKH, v_BUKH, q_segment_BT, kv_segment_BU)
-        rows, num_cuts = self.shards.num_token_shards, self.shards.mesh.shape.get(self.heads, 1)
+        rows, num_cuts = shards.num_token_shards, shards.mesh.shape.get(shards.heads, 1)
         if q_BTNH.shape[0] % rows or k_BUKH.shape[2] % num_cuts:
             raise ValueError(
                 f"{q_BTNH.shape[0]} rows and {k_BUKH.shape[2]} key-value heads cannot be cut into {rows} and "
                 f"{num_cuts} equal shards; choose a mesh whose axes divide them"
             )
-        row = self.shards.tokens or None
-        array, segment = PartitionSpec(row, None, self.heads, None), PartitionSpec(row, None)
+        row = shards.tokens or None
+        array, segment = PartitionSpec(row, None, shards.heads, None), PartitionSpec(row, None)
         return jax.shard_map(
             self._local,
-            mesh=self.shards.mesh,
+            mesh=shards.mesh,
             in_specs=(array, array, array, segment, segment),
             out_specs=array,
             check_vma=False,

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from functools import partial
 
 import jax
 import pytest
@@ -105,13 +106,13 @@ def test_splash_attention_compiles_in_float32(tpu_devices, chip):
     assert_keeps_no_scores(program, QWEN2_5["7B"], itemsize=4)
 
 
-def on(mesh, attention, cut):
-    return dataclasses.replace(attention, shards=Shards(mesh=mesh, tokens=cut["tokens"]), heads=cut["heads"])
+def on(mesh, cut) -> Shards:
+    return Shards(mesh=mesh, **cut)
 
 
 def test_splash_attention_compiles_for_a_mesh(tpu_devices):
     mesh = MeshConfig(data=2, tensor=2).build(tpu_devices("v5e:2x2"))
-    attention = on(mesh, SplashAttention(), FOUR_DEVICES)
+    attention = partial(SplashAttention(), shards=on(mesh, FOUR_DEVICES))
     program = compiled(attention, QWEN2_5["7B"], mesh, cut=FOUR_DEVICES, T=301, U=501)
     assert count_kernels(program) == [1, 1, 1]
     # A device holds one of the two rows and 14 of the 28 heads; 301 queries stand in one block of 384.
@@ -123,7 +124,7 @@ def policy_gradient(mesh, attention, rematerialize: bool):
     """The gradient of a small policy with 14 heads, on 4 devices; 2 prompts have 4 responses each."""
     sizes = {"num_layers": 2, "vocab_size": 256, "hidden_size": 256, "intermediate_size": 512}
     small = dataclasses.replace(QWEN2_5["0.5B"], **sizes)
-    policy = Policy(small, "bfloat16", rematerialize, on(mesh, attention, FOUR_DEVICES))
+    policy = Policy(small, "bfloat16", rematerialize, attention=attention, shards=on(mesh, FOUR_DEVICES))
     abstract = policy.abstract_params("bfloat16")
     shardings = parameter_shardings(mesh, logical_axes(small), abstract)
     params = jax.tree.map(
@@ -174,7 +175,7 @@ def test_cudnn_attention_compiles_without_scores(gpus, size):
 @pytest.mark.parametrize("cut", [ONE_DEVICE, FOUR_DEVICES], ids=["one", "four"])
 def test_cudnn_attention_compiles_for_odd_lengths_and_several_devices(gpus, packed, cut):
     mesh = MeshConfig(data=2, tensor=2).build(gpus) if cut["heads"] else MeshConfig().build(gpus)
-    attention = on(mesh, CuDNNAttention(packed=packed), cut)
+    attention = partial(CuDNNAttention(packed=packed), shards=on(mesh, cut))
     program = compiled(attention, QWEN2_5["1.5B"], mesh, cut=cut, T=301, U=501)
     rows, heads = (1, 6) if cut["heads"] else (2, 12)
     # A call of cuDNN's gives heads before tokens; both lengths become 502.
