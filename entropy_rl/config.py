@@ -205,5 +205,6 @@ class RunConfig:
             temperature=self.sampling.temperature,
             regularizer=self.regularizer,
             num_microbatches=self.batch.num_microbatches,
-            selector=self.kernels_on(devices, policy.config).selector,
+            # On the policy's mesh, whatever devices were given: the two must not differ.
+            selector=replace(self.kernels_on(devices, policy.config).selector, shards=policy.shards),
         )

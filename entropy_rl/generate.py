@@ -11,6 +11,7 @@ from entropy_rl.data.prompts import Prompt
 from entropy_rl.data.rows import RowError, read_rows
 from entropy_rl.data.tokenizers import ChatMessage
 from entropy_rl.evaluation.evaluate import response_texts
+from entropy_rl.kernel_choice import Kernels
 from entropy_rl.sampler import Sampler, Sampling
 from entropy_rl.stored_policy import StoredPolicy
 
@@ -54,7 +55,7 @@ def generate(
     longest = max(len(prompt.encode(stored.tokenizer)) for prompt in prompts)
     batch = collate(prompts, stored.tokenizer, longest)
     sampler = Sampler(
-        policy=stored.policy,
+        policy=Kernels.of_one_device(stored.policy.config, stored.policy.compute_dtype).equip(stored.policy),
         sampling=sampling,
         stop_ids=stored.tokenizer.stop_ids,
         pad_id=stored.tokenizer.pad_id,

@@ -3,6 +3,7 @@
 import warnings
 from dataclasses import dataclass, replace
 
+import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
@@ -14,7 +15,7 @@ from entropy_rl.models.training_attention import (
     TrainingAttention,
     XLAAttention,
 )
-from entropy_rl.parallelism.mesh import RULES
+from entropy_rl.parallelism.mesh import RULES, MeshConfig
 from pallas_kernels.chips import tpu_chip_of
 from pallas_kernels.covariance_selection import CovarianceSelector, MosaicHistogram, XLAHistogram
 from pallas_kernels.sharding import Shards
@@ -33,6 +34,9 @@ class KernelConfig:
     """Counting, for the choice of covariance tokens."""
 
 
+PLAIN = KernelConfig(statistics=XLATiles(), attention=XLAAttention(), histogram=XLAHistogram())
+
+
 @dataclass(frozen=True, kw_only=True)
 class Kernels:
     """The implementations of one mesh."""
@@ -47,48 +51,76 @@ class Kernels:
         cls, mesh: Mesh, architecture: Qwen2Config, compute_dtype: str, chosen: KernelConfig = KernelConfig()
     ) -> "Kernels":
         """Those that were chosen, and for the rest those that suit the mesh's devices."""
-        device = mesh.devices.flat[0]
-        suited = suited_to(device.platform, device.device_kind, architecture.hidden_size, compute_dtype)
+        filled = fill(chosen, mesh.devices.flat[0], architecture, compute_dtype)
         shards = None
         if mesh.size > 1:
-            shards = Shards(mesh=mesh, tokens=RULES["batch"], vocabulary=RULES["vocab"])
-        attention = chosen.attention or suited.attention
-        if not isinstance(attention, XLAAttention):
-            attention = replace(attention, shards=shards, heads=None if shards is None else RULES["heads"])
+            shards = Shards(mesh=mesh, tokens=RULES["batch"], vocabulary=RULES["vocab"], heads=RULES["heads"])
         return cls(
-            statistics=chosen.statistics or suited.statistics,
-            attention=attention,
-            selector=CovarianceSelector(histogram=chosen.histogram or suited.histogram, shards=shards),
+            statistics=filled.statistics,
+            attention=filled.attention,
+            selector=CovarianceSelector(histogram=filled.histogram, shards=shards),
             shards=shards,
         )
+
+    @classmethod
+    def of_one_device(cls, architecture: Qwen2Config, compute_dtype: str) -> "Kernels":
+        """Those that suit the first device there is."""
+        return cls.of(MeshConfig().build(), architecture, compute_dtype)
 
     def equip(self, policy: Policy) -> Policy:
         """The policy with these kernels."""
         return replace(policy, statistics=self.statistics, attention=self.attention, shards=self.shards)
 
 
-PLAIN = KernelConfig(statistics=XLATiles(), attention=XLAAttention(), histogram=XLAHistogram())
+def fill(
+    chosen: KernelConfig, device: jax.Device, architecture: Qwen2Config, compute_dtype: str
+) -> KernelConfig:
+    """`chosen` with the best known implementation for this device in place of each None.
 
-
-def suited_to(platform: str, device_kind: str, hidden_size: int, compute_dtype: str) -> KernelConfig:
-    """The best known implementation of each kernel for a `jax.Device`, by its platform and kind.
-
-    Warns where it is plain XLA only because a TPU is not known.
+    Where there is none but plain XLA although the device is an accelerator, a warning says why.
     """
-    if platform == "tpu":
-        chip = tpu_chip_of(device_kind)
-        if chip is not None:
-            return KernelConfig(
-                statistics=Mosaic.for_chip(chip, hidden_size=hidden_size, dtype=compute_dtype),
-                attention=SplashAttention(),
-                histogram=MosaicHistogram(),
-            )
+    if None not in (chosen.statistics, chosen.attention, chosen.histogram):
+        return chosen
+    suited, reason = PLAIN, None
+    if device.platform == "tpu":
+        suited, reason = _suited_to_tpu(device.device_kind, architecture.hidden_size, compute_dtype)
+    elif device.platform in ("gpu", "cuda"):
+        suited, reason = _suited_to_gpu(device, architecture.head_dim, compute_dtype)
+    if reason is not None:
         warnings.warn(
-            f"there are no kernels for {device_kind!r} yet, plain XLA is used instead; set "
-            "kernels.statistics, kernels.attention and kernels.histogram to choose others",
+            f"{reason}: plain XLA is used instead; to choose otherwise, give the configuration file "
+            "kernels=KernelConfig(...)",
             stacklevel=3,
         )
-    # The Triton kernels are not the default before they have been measured against XLA's own products.
-    if platform in ("gpu", "cuda") and jnp.dtype(compute_dtype).itemsize == 2:
-        return replace(PLAIN, attention=CuDNNAttention())
-    return PLAIN
+    return KernelConfig(
+        statistics=chosen.statistics or suited.statistics,
+        attention=chosen.attention or suited.attention,
+        histogram=chosen.histogram or suited.histogram,
+    )
+
+
+def _suited_to_tpu(device_kind: str, hidden_size: int, dtype: str) -> tuple[KernelConfig, str | None]:
+    """(the best there is, why it is plain XLA if it is)."""
+    chip = tpu_chip_of(device_kind)
+    if chip is None:
+        return PLAIN, f"there are no kernels for {device_kind!r} yet"
+    rest = KernelConfig(statistics=XLATiles(), attention=SplashAttention(), histogram=MosaicHistogram())
+    try:
+        statistics = Mosaic.for_chip(chip, hidden_size=hidden_size, dtype=dtype)
+    except ValueError as error:
+        return rest, f"token statistics: {error}"
+    return replace(rest, statistics=statistics), None
+
+
+def _suited_to_gpu(device: jax.Device, head_dim: int, dtype: str) -> tuple[KernelConfig, str | None]:
+    """(the best there is, why it is plain XLA if it is).
+
+    Token statistics stay with XLA's own products: the Triton kernels have not been measured against them.
+    """
+    if jnp.dtype(dtype).itemsize != 2:
+        return PLAIN, None  # cuDNN's attention is of 16 bits only, as everybody knows who sets f32
+    capability = getattr(device, "compute_capability", "0")
+    if "NVIDIA" not in device.device_kind or float(capability) < 8 or head_dim % 8 or head_dim > 128:
+        needs = "an NVIDIA GPU of compute capability 8 or more and heads of 8, 16, ... 128"
+        return PLAIN, f"cuDNN's attention needs {needs}; got {device.device_kind!r} and {head_dim}"
+    return replace(PLAIN, attention=CuDNNAttention()), None

@@ -9,11 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from entropy_rl.data.tokenizers import Tokenizer, load_tokenizer
-from entropy_rl.kernel_choice import Kernels
 from entropy_rl.models.hf import load_config, load_pretrained, save_pretrained
 from entropy_rl.models.policy import Policy
 from entropy_rl.observability.json_files import write_json
-from entropy_rl.parallelism import MeshConfig
 from entropy_rl.training.checkpoint import Checkpoints
 
 SKELETON = "policy"
@@ -33,7 +31,7 @@ def read_policy(directory: Path, *, step: int | None = None, param_dtype: str | 
     """Reads a Hugging Face folder, or the checkpoint of `step` (None: the newest) from the folder of a run.
 
     Parameters are host arrays in `param_dtype`, or as they were stored; activations are in the same dtype.
-    The policy has the kernels of one device.
+    Its kernels are plain XLA: `entropy_rl.kernel_choice` knows better ones for a device.
     Raises ValueError when the folder is neither.
     """
     directory = Path(directory)
@@ -50,9 +48,7 @@ def read_policy(directory: Path, *, step: int | None = None, param_dtype: str | 
             raise ValueError(f"only the folder of a run has steps; {directory} is none")
         architecture, params = load_pretrained(directory, param_dtype)
         tokenizer = load_tokenizer(directory)
-    kernels = Kernels.of(MeshConfig().build(), architecture, _dtype(params))
-    policy = kernels.equip(Policy(architecture, _dtype(params)))
-    return StoredPolicy(policy=policy, params=params, tokenizer=tokenizer)
+    return StoredPolicy(policy=Policy(architecture, _dtype(params)), params=params, tokenizer=tokenizer)
 
 
 def save_policy(stored: StoredPolicy, directory: Path, *, dtype: str | None = None) -> None:

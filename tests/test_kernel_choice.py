@@ -3,13 +3,14 @@
 import re
 import warnings
 from dataclasses import replace
+from types import SimpleNamespace
 
 import jax
 import jaxtyping
 import pytest
 
 from entropy_rl.config import BatchConfig, PolicyConfig
-from entropy_rl.kernel_choice import KernelConfig, Kernels, suited_to
+from entropy_rl.kernel_choice import KernelConfig, Kernels, fill
 from entropy_rl.models.config import Qwen2Config
 from entropy_rl.models.parameters import logical_axes
 from entropy_rl.models.training_attention import CuDNNAttention, SplashAttention, XLAAttention
@@ -36,38 +37,83 @@ WIDE = Qwen2Config(
 """The smallest of the proportions that the TPU kernels are made for."""
 
 
+@pytest.fixture
+def without_type_checks():
+    """Compiling without data puts other things than arrays into the dataclasses."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+def device(platform: str, device_kind: str, compute_capability: str = "0") -> SimpleNamespace:
+    """What a choice looks at, of a device that is not at hand."""
+    return SimpleNamespace(platform=platform, device_kind=device_kind, compute_capability=compute_capability)
+
+
 def kinds(chosen: KernelConfig) -> tuple[type, type, type]:
     return type(chosen.statistics), type(chosen.attention), type(chosen.histogram)
 
 
+@pytest.fixture
+def no_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        yield
+
+
+@pytest.mark.usefixtures("no_warning", "without_type_checks")
 def test_cpus_get_plain_xla():
-    assert kinds(suited_to("cpu", "cpu", 256, "bfloat16")) == (XLATiles, XLAAttention, XLAHistogram)
-
-
-@pytest.mark.parametrize("device_kind", ["TPU v4", "TPU v5 lite", "TPU v5", "TPU v6 lite"])
-def test_known_tpus_get_their_kernels(device_kind):
-    suited = suited_to("tpu", device_kind, 256, "bfloat16")
-    assert kinds(suited) == (Mosaic, SplashAttention, MosaicHistogram)
-
-
-def test_a_tpu_without_tiles_gets_plain_xla_and_a_warning():
-    with pytest.warns(UserWarning, match="no kernels for 'TPU v99'"):
-        suited = suited_to("tpu", "TPU v99", 256, "bfloat16")
+    suited = fill(KernelConfig(), device("cpu", "cpu"), WIDE, "bfloat16")
     assert kinds(suited) == (XLATiles, XLAAttention, XLAHistogram)
 
 
+@pytest.mark.usefixtures("no_warning", "without_type_checks")
+@pytest.mark.parametrize("device_kind", ["TPU v4", "TPU v5 lite", "TPU v5", "TPU v6 lite"])
+def test_known_tpus_get_their_kernels(device_kind):
+    suited = fill(KernelConfig(), device("tpu", device_kind), WIDE, "bfloat16")
+    assert kinds(suited) == (Mosaic, SplashAttention, MosaicHistogram)
+
+
+@pytest.mark.usefixtures("without_type_checks")
+def test_an_unknown_tpu_gets_plain_xla_and_a_warning():
+    with pytest.warns(UserWarning, match="no kernels for 'TPU v99' yet: plain XLA is used"):
+        suited = fill(KernelConfig(), device("tpu", "TPU v99"), WIDE, "bfloat16")
+    assert kinds(suited) == (XLATiles, XLAAttention, XLAHistogram)
+
+
+@pytest.mark.usefixtures("without_type_checks")
+def test_a_model_too_wide_for_the_tiles_gets_plain_xla_for_its_statistics_alone():
+    widest = replace(WIDE, hidden_size=8192)
+    with pytest.warns(UserWarning, match="token statistics: rows of hidden of 32768 bytes are wider"):
+        suited = fill(KernelConfig(), device("tpu", "TPU v5 lite"), widest, "float32")
+    assert kinds(suited) == (XLATiles, SplashAttention, MosaicHistogram)
+
+
+@pytest.mark.usefixtures("no_warning", "without_type_checks")
 @pytest.mark.parametrize(("dtype", "attention"), [("bfloat16", CuDNNAttention), ("float32", XLAAttention)])
-def test_gpus_get_cudnn_for_16_bits_and_xla_otherwise(dtype, attention):
-    assert kinds(suited_to("gpu", "NVIDIA H200", 256, dtype)) == (XLATiles, attention, XLAHistogram)
+def test_new_nvidia_gpus_get_cudnn_for_16_bits_and_xla_otherwise(dtype, attention):
+    suited = fill(KernelConfig(), device("gpu", "NVIDIA H200", "9.0"), WIDE, dtype)
+    assert kinds(suited) == (XLATiles, attention, XLAHistogram)
 
 
-def test_what_is_chosen_is_taken_and_the_rest_suits_the_devices():
-    chosen = KernelConfig(statistics=XLATiles(min_width=3), attention=SplashAttention(block_q=256))
-    mesh = MeshConfig(data=2, tensor=2).build()
-    kernels = Kernels.of(mesh, TINY, "float32", chosen)
-    assert kernels.statistics == XLATiles(min_width=3)
-    assert kernels.selector.histogram == XLAHistogram()
-    assert kernels.attention == SplashAttention(block_q=256, shards=kernels.shards, heads="tensor")
+@pytest.mark.usefixtures("without_type_checks")
+@pytest.mark.parametrize(
+    "gpu", [device("gpu", "Tesla T4", "7.5"), device("gpu", "AMD Instinct MI300X", "gfx942")]
+)
+def test_gpus_without_cudnn_attention_get_xla_and_a_warning(gpu):
+    with pytest.warns(UserWarning, match="cuDNN's attention needs an NVIDIA GPU of compute capability 8"):
+        suited = fill(KernelConfig(), gpu, WIDE, "bfloat16")
+    assert kinds(suited) == (XLATiles, XLAAttention, XLAHistogram)
+
+
+@pytest.mark.usefixtures("no_warning", "without_type_checks")
+def test_what_is_chosen_is_taken_and_nothing_is_said_where_all_is():
+    chosen = KernelConfig(
+        statistics=XLATiles(min_width=3), attention=SplashAttention(block_q=256), histogram=XLAHistogram()
+    )
+    assert fill(chosen, device("tpu", "TPU v99"), WIDE, "float32") == chosen
+    partly = fill(replace(chosen, histogram=None), device("tpu", "TPU v4"), WIDE, "float32")
+    assert partly == replace(chosen, histogram=MosaicHistogram())
 
 
 def test_on_one_device_nothing_is_cut_and_on_several_the_table_says_how():
@@ -75,16 +121,9 @@ def test_on_one_device_nothing_is_cut_and_on_several_the_table_says_how():
     assert alone.shards is None and alone.selector.shards is None
     mesh = MeshConfig(data=2, tensor=2).build()
     cut = Kernels.of(mesh, TINY, "float32")
-    assert cut.shards.tokens == ("data", "fsdp") and cut.shards.vocabulary == "tensor"
+    assert cut.shards.tokens == ("data", "fsdp")
+    assert cut.shards.vocabulary == cut.shards.heads == "tensor"
     assert cut.selector.shards == cut.shards
-
-
-@pytest.fixture
-def without_type_checks():
-    """Compiling without data puts other things than arrays into the dataclasses."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def compiled_update(tmp_path, devices, mesh_config: MeshConfig, **changes) -> str:
@@ -117,7 +156,7 @@ def _placed(tree, sharding):
     )
 
 
-@pytest.mark.usefixtures("without_type_checks")
+@pytest.mark.usefixtures("no_warning", "without_type_checks")
 @pytest.mark.parametrize(
     ("objective", "mesh_config", "num_microbatches"),
     [

@@ -9,6 +9,7 @@ import jax
 
 from entropy_rl.data.text_pairs import read_text_pairs
 from entropy_rl.evaluation.score import score_rows
+from entropy_rl.kernel_choice import Kernels
 from entropy_rl.stored_policy import read_policy
 
 
@@ -30,5 +31,6 @@ class Score:
     def run(self) -> None:
         rows = read_text_pairs(self.input)
         stored = read_policy(self.policy, param_dtype=self.dtype)
-        for row in score_rows(stored.policy, jax.device_put(stored.params), stored.tokenizer, rows):
+        policy = Kernels.of_one_device(stored.policy.config, self.dtype).equip(stored.policy)
+        for row in score_rows(policy, jax.device_put(stored.params), stored.tokenizer, rows):
             print(json.dumps(row))
