@@ -8,7 +8,7 @@ with weights computed from the mask of the whole mini-batch. So the gradient is 
 gradients of its micro-batches, and the covariance tokens are chosen once, over the whole mini-batch.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import jax
@@ -160,15 +160,22 @@ def _choose_ahead(
     if not learner.chooses_ahead:
         return None, jnp.int32(0)
 
-    def known():
-        return tokens.old_logp_BT, jnp.int32(0)
+    def chosen(tokens, logp_BT):
+        return tokens.select(learner.objective, learner.selector, logp_BT, key)
 
-    def computed():
+    def by_old_logp():
+        return chosen(tokens, tokens.old_logp_BT), jnp.int32(0)
+
+    def by_forward():
         logp_PGT, _ = _log_probs(learner, params, batch.rollout)
-        return logp_PGT.reshape(tokens.mask_BT.shape), jnp.int32(1)
+        return chosen(tokens, logp_PGT.reshape(tokens.mask_BT.shape)), jnp.int32(1)
 
-    logp_BT, num_forwards = jax.lax.cond(batch.on_policy, known, computed)
-    return tokens.select(learner.objective, learner.selector, logp_BT, key), num_forwards
+    def of_nothing():  # it would not act; `_to_report` chooses what is reported
+        nothing = replace(tokens, mask_BT=jnp.zeros_like(tokens.mask_BT))
+        return chosen(nothing, tokens.old_logp_BT), jnp.int32(0)
+
+    first = by_old_logp if learner.needs_first_old_logp else of_nothing
+    return jax.lax.cond(batch.on_policy, first, by_forward)
 
 
 def _to_report(

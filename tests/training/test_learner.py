@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 
+from entropy_rl.kernel_choice import Kernels
 from entropy_rl.models.parameters import logical_axes
 from entropy_rl.models.policy import Policy
 from entropy_rl.objectives import (
@@ -22,6 +23,7 @@ from entropy_rl.objectives import (
     TokenMean,
 )
 from entropy_rl.parallelism import MeshConfig, batch_sharding, parameter_shardings
+from entropy_rl.training.batch import TokenBatch
 from entropy_rl.training.learner import Learner
 from entropy_rl.training.optimizer import AdamW
 from tests.policies import TINY, tiny_policy
@@ -203,22 +205,50 @@ def test_an_entropy_bonus_raises_the_entropy_of_the_policy():
     assert jnp.mean(entropy_PGT, where=mask_PGT) > jnp.mean(report.entropy_PGT, where=mask_PGT)
 
 
-@pytest.mark.parametrize("mesh_config", [MeshConfig(fsdp=2, tensor=3), MeshConfig(data=2, fsdp=2)], ids=str)
-def test_a_sharded_update_equals_that_of_one_device_and_keeps_its_shardings(mesh_config):
+@pytest.mark.parametrize(
+    ("mesh_config", "num_microbatches"),
+    [(MeshConfig(fsdp=2, tensor=3), 1), (MeshConfig(data=2, fsdp=2), 1), (MeshConfig(data=2), 2)],
+    ids=str,
+)
+def test_a_sharded_update_equals_that_of_one_device_and_keeps_its_shardings(mesh_config, num_microbatches):
     config = replace(TINY, hidden_size=12, intermediate_size=18, vocab_size=24)  # what 2 and 3 divide
     policy, params = tiny_policy(config=config)
-    learner, mesh = make_learner(policy, objective=CLIP_COV), mesh_config.build()
+    mesh = mesh_config.build()
+    kernels = Kernels.of(mesh, config, "float32")
+    settings = {"objective": CLIP_COV, "num_microbatches": num_microbatches}
+    learner = make_learner(kernels.equip(policy), selector=kernels.selector, **settings)
     batch = make_batch(config.vocab_size, on_policy=False)
     shardings = parameter_shardings(mesh, logical_axes(config), params)
     placed = jax.tree.map(lambda x: jax.device_put(x, batch_sharding(mesh)) if x.ndim else x, batch)
     state = learner.init(jax.device_put(params, shardings))
     state, report = learner.update(state, placed, jax.random.key(5))
+    learner = make_learner(policy, **settings)
     alone = learner.init(tiny_policy(config=config)[1])
     alone, alone_report = learner.update(alone, batch, jax.random.key(5))
     assert_close(state.params, alone.params, atol=2e-7)
     assert report.metrics["selection/selected"] == alone_report.metrics["selection/selected"] > 0
     for leaf, sharding in zip(jax.tree.leaves(state.params), jax.tree.leaves(shardings), strict=True):
         assert leaf.sharding.is_equivalent_to(sharding, leaf.ndim)
+
+
+@pytest.mark.parametrize("objective", [KLCov(fraction=0.2), CLIP_COV], ids=["KLCov", "ClipCov"])
+def test_one_two_four_and_eight_microbatches_select_the_same_tokens(objective):
+    batch = make_batch(TINY.vocab_size, on_policy=False)
+    twice = jax.tree.map(lambda x: jnp.concatenate([x, x[::-1]]) if x.ndim else x, batch)
+    rollout = replace(twice.rollout, prompt_id_P=jnp.arange(2 * PROMPTS))
+    tokens = TokenBatch.of(replace(twice, rollout=rollout), TokenMean())
+    learner = make_learner(tiny_policy()[0], objective=objective)
+    select = jax.jit(
+        lambda logp_BT: tokens.select(objective, learner.selector, logp_BT, jax.random.key(5)).selected_BT
+    )
+    masks = []
+    for num_microbatches in (1, 2, 4, 8):
+        cut = replace(learner, num_microbatches=num_microbatches)
+        logp_PGT, _ = cut.log_probs(tiny_policy()[1], rollout)
+        masks.append(np.asarray(select(logp_PGT.reshape(tokens.mask_BT.shape))))
+    assert masks[0].any()
+    for mask in masks[1:]:
+        np.testing.assert_array_equal(mask, masks[0])
 
 
 def test_a_minibatch_that_cannot_be_cut_evenly_is_refused():
