@@ -32,6 +32,10 @@ def token_statistics(
     count; labels must be among them. `implementation` defaults to `XLATiles()`. With `shards`, T must divide
     evenly over `shards.tokens` and V over `shards.vocabulary`.
     """
+    if vocab_axis not in (0, 1):
+        raise ValueError(f"vocab_axis must be 0 for a head [V, D] or 1 for [D, V], got {vocab_axis}")
+    if temperature <= 0:
+        raise ValueError(f"temperature must be above 0, got {temperature}")
     vocab = head.shape[vocab_axis]
     if valid_vocab_size is not None and not 0 < valid_vocab_size <= vocab:
         raise ValueError(
@@ -76,9 +80,9 @@ class _Operation:
         operands = self._operands(hidden_TD, head, label_T)
         hidden_bar_TD, head_bar = self.implementation.backward(self.call, operands, saved)
         if self._vocabulary:
-            hidden_bar_TD = jax.lax.psum(hidden_bar_TD, self._vocabulary)
+            hidden_bar_TD = _sum_over(hidden_bar_TD, self._vocabulary)
         if self.shards and self.shards.tokens:
-            head_bar = jax.lax.psum(head_bar, self.shards.tokens)
+            head_bar = _sum_over(head_bar, self.shards.tokens)
         return hidden_bar_TD, head_bar
 
     def on_mesh(self, function, in_specs, out_specs):
@@ -113,6 +117,11 @@ class _Operation:
             num_valid = None if num_valid is None else num_valid - first
         num_valid = None if num_valid is None else jnp.asarray(num_valid, jnp.int32)
         return Operands(hidden_TD, head, label_T, num_valid)
+
+
+def _sum_over(x: Array, axes: str | tuple[str, ...]) -> Array:
+    """The sum over mesh axes, added up in f32 or wider: a ring of additions in bf16 would round at each."""
+    return jax.lax.psum(x.astype(jnp.promote_types(x.dtype, jnp.float32)), axes).astype(x.dtype)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))

@@ -90,3 +90,10 @@ def test_tokens_and_vocabulary_cut_over_a_mesh(name, vocab_axis, num_phantom):
     np.testing.assert_allclose(got[1], want[1], atol=2e-6, rtol=0)
     assert relative_error(got[2], want[2]) < 2e-6
     assert relative_error(got[3], want[3]) < 2e-6
+
+
+@pytest.mark.parametrize("vocab_axis", [0, 1])
+def test_gradients_of_bf16_add_up_over_eight_devices(vocab_axis):
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    case = make_case(136, 7, 131, dtype="bfloat16", vocab_axis=vocab_axis)
+    check(case, shards=Shards(mesh=mesh, tokens=("data",)))
