@@ -14,4 +14,4 @@ export JAX_PLATFORMS=cuda,cpu XLA_PYTHON_CLIENT_PREALLOCATE=false
     --junit-xml "$folder/tests.xml" 2>&1 | tee "$folder/tests.txt"
 "$python" -m tests.kernels.token_statistics.test_triton_accuracy "$folder"
 cat "$folder/accuracy.md"
-"$python" -m entropy_rl bench kernels | tee "$folder/speed.md"
+"$python" -m entropy_rl bench kernels --output "$folder/speed.json" | tee "$folder/speed.md"

@@ -3,11 +3,13 @@
 import io
 import json
 from contextlib import redirect_stdout
+from dataclasses import replace
 
 import pytest
 
 from entropy_rl.bench import kernels
 from entropy_rl.cli import main
+from entropy_rl.models.config import QWEN2_5
 
 
 def printed(*args: str) -> str:
@@ -18,12 +20,13 @@ def printed(*args: str) -> str:
 
 @pytest.fixture
 def small_heads(monkeypatch):
-    monkeypatch.setitem(kernels.HEADS, "0.5b", (13, 131))
+    small = replace(QWEN2_5["0.5B"], hidden_size=13, vocab_size=131)
+    monkeypatch.setitem(QWEN2_5, "0.5B", small)
     monkeypatch.setattr(kernels, "CEILING_COLUMNS", 37)
     return [
         "kernels",
         "--shapes",
-        "0.5b",
+        "0.5B",
         "--num-tokens",
         "7",
         "--repeats",

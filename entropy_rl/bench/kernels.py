@@ -5,6 +5,7 @@ one of its kind on the same device in the same run. The peer is what everybody e
 in the operands' dtype, and autodiff. Candidates take turns, so that a disturbance hits them all.
 """
 
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -15,11 +16,10 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
+from entropy_rl.models.config import QWEN2_5
 from pallas_kernels.token_statistics import Implementation, XLATiles, statistics_of_logits, token_statistics
 
 Dtype = Literal["float32", "bfloat16"]
-HEADS = {"0.5b": (896, 151_936), "1.5b": (1_536, 151_936), "7b": (3_584, 152_064), "32b": (5_120, 152_064)}
-"""Hidden size and vocabulary of Qwen2.5, by its number of parameters."""
 NAIVE = "logits at once"
 CEILING_COLUMNS = 8_192
 """Columns of the products that measure the ceiling: wide enough to be efficient, small enough to fit."""
@@ -58,8 +58,11 @@ def bench_token_statistics(
     dtype: Dtype,
     repeats: int,
 ) -> list[KernelRow]:
-    """A row for all logits at once and one for each implementation, operands made of random numbers."""
-    hidden_size, vocab_size = HEADS[shape]
+    """A row for all logits at once and one for each implementation, at the head of a size of Qwen2.5.
+
+    Operands are random. What does not fit the device has nan for its figures.
+    """
+    hidden_size, vocab_size = QWEN2_5[shape].hidden_size, QWEN2_5[shape].vocab_size
     k1, k2, k3 = jax.random.split(jax.random.key(0), 3)
     operands = (
         jax.random.normal(k1, (num_tokens, hidden_size), dtype),
@@ -70,10 +73,11 @@ def bench_token_statistics(
         name: _with_gradient(lambda *xs, how=how: token_statistics(*xs, implementation=how))
         for name, how in implementations.items()
     }
-    compiled = {name: jax.jit(function).lower(*operands).compile() for name, function in candidates.items()}
+    compiled = {name: _compiled_if_it_fits(function, operands) for name, function in candidates.items()}
+    fitting = {name: function for name, function in compiled.items() if function is not None}
     products = _products(operands[0], operands[1][:CEILING_COLUMNS])
-    runs = {name: (lambda f=f: f(*operands)) for name, f in compiled.items()}
-    seconds = take_turns(runs | products, repeats)
+    runs = {name: (lambda f=f: f(*operands)) for name, f in fitting.items()}
+    seconds = {name: [math.nan] for name in compiled} | take_turns(runs | products, repeats)
     best_s = {name: min(seconds[name]) * vocab_size / CEILING_COLUMNS for name in PRODUCTS}
     naive_s = statistics.median(seconds[NAIVE])
     rows = []
@@ -90,13 +94,28 @@ def bench_token_statistics(
                 implementation=name,
                 seconds=median_s,
                 seconds_range=(min(seconds[name]), max(seconds[name])),
-                temp_mib=function.memory_analysis().temp_size_in_bytes / 2**20,
+                temp_mib=_temp_mib(function),
                 num_products=3 + again,
                 ratio_to_naive=median_s / naive_s,
                 ratio_to_ceiling=median_s / (sum(best_s.values()) + again * best_s["logits"]),
             )
         )
     return rows
+
+
+def _compiled_if_it_fits(function: Callable, operands: tuple[jax.Array, ...]) -> jax.stages.Compiled | None:
+    try:
+        compiled = jax.jit(function).lower(*operands).compile()
+        jax.block_until_ready(compiled(*operands))
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        return None
+    return compiled
+
+
+def _temp_mib(function: jax.stages.Compiled | None) -> float:
+    return math.nan if function is None else function.memory_analysis().temp_size_in_bytes / 2**20
 
 
 def _makes_logits_again(implementation: Implementation, num_logits: int) -> bool:

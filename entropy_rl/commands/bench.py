@@ -9,7 +9,6 @@ import jax
 import tyro
 
 from entropy_rl.bench.kernels import (
-    HEADS,
     Dtype,
     bench_token_statistics,
     present_device,
@@ -18,10 +17,11 @@ from entropy_rl.bench.selection import TOPOLOGIES, bench_selection, modelled_cos
 from entropy_rl.bench.step import WORKLOADS, bench_step
 from entropy_rl.bench.tables import kernel_table, selection_cost_table, selection_table, tpu_table
 from entropy_rl.bench.tpu_statistics import tpu_statistics_rows
-from entropy_rl.kernel_choice import KernelConfig, suited_to
+from entropy_rl.kernel_choice import KernelConfig, fill
+from entropy_rl.models.config import QWEN2_5
 from pallas_kernels.chips import TPU_CHIPS
 from pallas_kernels.covariance_selection import CovarianceSelector
-from pallas_kernels.token_statistics import Triton, XLATiles
+from pallas_kernels.token_statistics import Implementation, Mosaic, Triton, XLATiles
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class KernelBench:
     covariance tokens.
     """
 
-    shapes: tuple[Literal["0.5b", "1.5b", "7b", "32b"], ...] = tuple(HEADS)
+    shapes: tuple[Literal["0.5B", "1.5B", "7B", "32B"], ...] = ("0.5B", "1.5B", "7B", "32B")
     """Sizes of Qwen2.5 whose heads are taken."""
     num_tokens: int | None = None
     """Tokens of a call; None for 8,192, or 256 on a CPU."""
@@ -64,10 +64,9 @@ class KernelBench:
     def run(self) -> None:
         device, on_cpu = jax.devices()[0], jax.default_backend() == "cpu"
         dtype: Dtype = self.dtype or ("float32" if on_cpu else "bfloat16")
-        rows, selector = [], CovarianceSelector()
+        rows = []
         for shape in self.shapes:
-            suited = suited_to(device.platform, device.device_kind, HEADS[shape][0], dtype)
-            selector = CovarianceSelector(histogram=suited.histogram)
+            suited = fill(KernelConfig(), device, QWEN2_5[shape], dtype)
             rows += bench_token_statistics(
                 shape,
                 _candidates(suited, device.platform),
@@ -75,6 +74,7 @@ class KernelBench:
                 dtype=dtype,
                 repeats=self.repeats,
             )
+        selector = CovarianceSelector(histogram=suited.histogram)  # whatever the shape
         sizes = tuple(1 << power for power in self.selection_log2_tokens)
         selection = bench_selection(sizes, selector=selector, repeats=self.repeats)
         numbers = {"token_statistics": [asdict(row) for row in rows], "selection": selection}
@@ -86,7 +86,7 @@ class KernelBench:
 class TPUBench:
     """Compile the kernels for TPUs that need not be there: memory by the compiler, time by a model.
 
-    Needs `pip install libtpu`.
+    Needs the TPU compiler that belongs to the installed jax: pip install "jax[tpu]".
     """
 
     chips: tuple[Literal["v4", "v5e", "v5p", "v6e"], ...] = tuple(TPU_CHIPS)
@@ -128,9 +128,11 @@ def _give(tables: str, numbers: dict, *, as_json: bool, output: Path | None) -> 
         output.write_text(text + "\n")
 
 
-def _candidates(suited: KernelConfig, platform: str) -> dict:
+def _candidates(suited: KernelConfig, platform: str) -> dict[str, Implementation]:
     """What is compared with all logits at once: what the device would get, and its alternatives."""
-    candidates = {"XLA tiles": XLATiles(), type(suited.statistics).__name__: suited.statistics}
+    candidates: dict[str, Implementation] = {"XLA tiles": XLATiles()}
+    if isinstance(suited.statistics, Mosaic):
+        candidates["Mosaic"] = suited.statistics
     if platform in ("gpu", "cuda"):
         candidates["Triton"] = Triton()
-    return {name: how for name, how in candidates.items() if name != "XLATiles"}
+    return candidates
