@@ -1,11 +1,14 @@
 """Batches of 8 sequences of 37 positions, each awkward in its own way, and the selectors that must agree."""
 
+from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax._src.pallas.mosaic.interpret import interpret_pallas_call as interpreter
 from jax.experimental.pallas import tpu as pltpu
 
 from pallas_kernels.covariance_selection import (
@@ -122,3 +125,20 @@ def assert_same(got, expected, reorder=lambda x: x):
         value = np.asarray(value)
         value = reorder(value) if value.ndim == 2 else value
         np.testing.assert_array_equal(np.asarray(getattr(got, name)), value, err_msg=name, strict=True)
+
+
+@contextmanager
+def no_races(histogram):
+    """No kernel that the TPU interpreter runs within may have a race, and a Mosaic `histogram` must run."""
+    states = []
+
+    class Kept(interpreter.RaceDetectionState):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            states.append(self)
+
+    # The interpreter makes a new state for each kernel, and forgets the last one's.
+    with mock.patch.object(interpreter, "RaceDetectionState", Kept):
+        yield
+    assert bool(states) == isinstance(histogram, MosaicHistogram)
+    assert not any(state.races_found for state in states)

@@ -1,5 +1,7 @@
 """One of two processes of four CPU devices: selects, and writes what its own devices hold.
 
+It compiles with XLA's usual optimisations, unlike the process of the tests.
+
 python -m tests.kernels.covariance_selection.process_worker PORT PROCESS FOLDER
 """
 
@@ -7,7 +9,7 @@ import os
 import sys
 
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0"
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
 
 import jax  # noqa: E402
 

@@ -1,4 +1,4 @@
-"""Two processes of four CPU devices each choose what one process chooses."""
+"""Two processes of four CPU devices each, with optimised code, choose what one process chooses without."""
 
 import os
 import socket
