@@ -39,8 +39,6 @@ class Descent:
     def at_ranks(self, key_N: UInt32[Array, " N"], rank_R: Int32[Array, " R"]) -> Ranked:
         """The keys number `rank_R` in ascending order, counted from 0, of all devices' keys."""
         bits = self.histogram.bits
-        # The passes read the keys again and again: they must not be computed anew in each.
-        key_N = jax.lax.optimization_barrier(key_N)
 
         def settle_digit(level, state):
             prefix_R, rest_R, _ = state

@@ -8,13 +8,16 @@ from jaxtyping import Array, Bool, Float, Int, UInt32
 NOT_ELIGIBLE = np.uint32(0xFFFFFFFF)
 """Key of a token that takes no part. Others may have it too: it only ever comes last."""
 
+SMALLEST_NORMAL = np.finfo(np.float32).tiny
+"""Magnitudes below this are zero."""
+
 _SIGN = np.uint32(0x80000000)
 
 
 def without_subnormals(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """`x` in f32 with -0 and every subnormal made +0, which some backends do anyway and others do not."""
     x = x.astype(jnp.float32)
-    return jnp.where(jnp.abs(x) < jnp.finfo(jnp.float32).tiny, jnp.float32(0), x)
+    return jnp.where(jnp.abs(x) < SMALLEST_NORMAL, jnp.float32(0), x)
 
 
 def float_keys(x: Float[Array, "*shape"]) -> UInt32[Array, "*shape"]:

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, Int32, Key
 from pallas_kernels.covariance_selection.descent import Descent
 from pallas_kernels.covariance_selection.exact_sum import masked_means
 from pallas_kernels.covariance_selection.histogram import Histogram, XLAHistogram
-from pallas_kernels.covariance_selection.keys import float_keys, keys_to_float, only
+from pallas_kernels.covariance_selection.keys import float_keys, keys_to_float, only, without_subnormals
 from pallas_kernels.covariance_selection.reduction import Reduction
 from pallas_kernels.covariance_selection.token_bits import key_words, token_bits
 from pallas_kernels.sharding import Shards
@@ -24,12 +24,12 @@ class Distribution:
     """Scores of tokens, and how they are distributed over the finite ones under a mask."""
 
     score_BT: Float[Array, "B T"]
-    """0 where masked, nan where an input was not finite."""
+    """0 where masked, nan where an input or the product is not finite; never subnormal."""
     mean: Float[Array, ""]
     quantiles_Q: Float[Array, " Q"]
     """For each q the entry number floor(q * (N - 1)) in ascending order, counted from 0; 0 if N = 0."""
     num_nonfinite: Int32[Array, ""]
-    """Tokens under the mask that are left out of everything because they are not finite."""
+    """Tokens under the mask whose score is not finite: they are in no mean or quantile of scores."""
 
 
 @jax.tree_util.register_dataclass
@@ -49,7 +49,10 @@ class Choice(Distribution):
 
 @dataclass(frozen=True, kw_only=True)
 class TokenIdentity:
-    """What a token is called wherever it lies: (sequence id, position), distinct 32-bit integers."""
+    """What a token is called wherever it lies: (sequence id, position), a pair of 32-bit integers.
+
+    No two tokens under the mask may share a pair. This is not checked.
+    """
 
     sequence_id: Int[Array, "#B #T"]
     position: Int[Array, "#B #T"]
@@ -61,7 +64,8 @@ class CovarianceSelector:
 
     Given the same values for the same identities, every result is the same bit by bit for any order of the
     rows, any padding and any number of devices. Scores are f32; wider inputs are rounded first. Zeros and
-    subnormals are one value. Tokens whose x, y or product is not finite are left out and counted.
+    subnormals are one value. Tokens whose x or y is not finite are left out of everything; those of which
+    only the product overflows are in the means of x and y, and in nothing else. Both kinds are counted.
     """
 
     histogram: Histogram = XLAHistogram()
@@ -91,6 +95,7 @@ class CovarianceSelector:
         """The distribution of given scores."""
 
         def on_device(reduction, score_BT, mask_BT):
+            score_BT = without_subnormals(score_BT)
             return self._describe(score_BT, mask_BT, quantiles, reduction)[:2]
 
         by_token, whole = self._distribute(on_device, (score_BT, mask_BT))
@@ -106,7 +111,11 @@ class CovarianceSelector:
         identity: TokenIdentity,
         quantiles: tuple[float, ...],
     ) -> Choice:
-        """The k tokens of largest covariance, or all if there are fewer; ties go to the smaller identity."""
+        """The k tokens of largest covariance, or all if there are fewer; ties go to the smaller identity.
+
+        Identities must be distinct: tokens that share the last place and the identity are all selected, and
+        then there are more than k.
+        """
 
         def on_device(reduction, x_BT, y_BT, mask_BT, sequence_id, position, k):
             score_BT, finite_BT = _token_covariance(x_BT, y_BT, mask_BT, reduction)
@@ -141,6 +150,8 @@ class CovarianceSelector:
         whose covariance lies in the open window.
 
         Each token draws 32 bits that depend on `key` and its identity alone; the k smallest are chosen.
+        Identities must be distinct: candidates that share one draw the same bits, are selected together, and
+        then there may be more than k.
         """
 
         def on_device(reduction, x_BT, y_BT, mask_BT, among_BT, sequence_id, position, k, words):
@@ -186,6 +197,9 @@ class CovarianceSelector:
 
         It returns a pair: arrays by token, and those that are the same everywhere.
         """
+        # Means, keys, window and report read the same values. A compiler that computed an operand anew for
+        # each reader, contracted in another way or not rounded to bf16, would show each of them another.
+        by_token = jax.lax.optimization_barrier(by_token)
         if self.shards is None:
             return on_device(Reduction(), *by_token, *replicated)
         num_rows, rows, whole = by_token[0].shape[0], PartitionSpec(self.shards.tokens), PartitionSpec()
@@ -204,17 +218,20 @@ class CovarianceSelector:
 
 def _token_covariance(x_BT, y_BT, mask_BT, reduction) -> tuple[Array, Array]:
     """(covariance, nan where masked or not finite; where it is neither)."""
-    x_BT, y_BT = x_BT.astype(jnp.float32), y_BT.astype(jnp.float32)
+    x_BT, y_BT = without_subnormals(x_BT), without_subnormals(y_BT)
     finite_BT = mask_BT & jnp.isfinite(x_BT) & jnp.isfinite(y_BT)
     x_BT, y_BT = jnp.where(finite_BT, x_BT, 0), jnp.where(finite_BT, y_BT, 0)
     mean_x, mean_y = masked_means((x_BT, y_BT), finite_BT, reduction)
-    score_BT = (x_BT - mean_x) * (y_BT - mean_y)
+    # A subnormal deviation or product is zero as well, or backends that keep them would differ from the rest.
+    deviation_x_BT, deviation_y_BT = without_subnormals(x_BT - mean_x), without_subnormals(y_BT - mean_y)
+    score_BT = without_subnormals(deviation_x_BT * deviation_y_BT)
     finite_BT &= jnp.isfinite(score_BT)
     return jnp.where(finite_BT, score_BT, jnp.nan), finite_BT
 
 
 def _chosen(selected_BT, candidate_BT, x_BT, reduction) -> tuple[dict[str, Array], dict[str, Array]]:
     """The fields that a `Choice` adds, by token and whole."""
+    x_BT = without_subnormals(x_BT)
     kinds = (candidate_BT, selected_BT, selected_BT & (x_BT > 0), selected_BT & (x_BT < 0))
     names = ("num_candidates", "num_selected", "num_selected_positive", "num_selected_negative")
     counts = dict(zip(names, reduction.counts(*kinds), strict=True))
