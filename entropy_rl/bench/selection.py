@@ -14,7 +14,7 @@ import numpy as np
 from jax.experimental import topologies
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from entropy_rl.objectives import KLCov, PolicyObjective
+from entropy_rl.objectives import ClipCov, KLCov, PolicyObjective
 from entropy_rl.objectives.selection import DEFAULT_SELECTOR
 from pallas_kernels.chips import TPU_CHIPS
 from pallas_kernels.covariance_selection import CovarianceSelector, MosaicHistogram
@@ -24,8 +24,16 @@ from pallas_kernels.sharding import Shards
 NUM_TOKENS = 1 << 25
 """256 prompts, 8 responses each, 16,384 positions."""
 LENGTH = 1 << 14
-TOPOLOGIES = {"v5e": "v5e:16x16", "v5p": "v5p:8x8x4"}
-"""256 chips of each kind."""
+NUM_CHIPS = 256
+TOPOLOGIES = {
+    "v4": {"topology_name": "v4:8x8x4", "chip_config_name": "megacore"},
+    "v5e": {"topology_name": "v5e:16x16"},
+    "v5p": {"topology_name": "v5p:8x8x4"},
+    "v6e": {"topology_name": "v6e:16x16"},
+}
+"""`NUM_CHIPS` chips of each kind, a device each: both cores of a v4 are one only where that is asked for."""
+OBJECTIVES: tuple[PolicyObjective, ...] = (KLCov(), ClipCov())
+"""Those that select: the largest covariances, and a draw from a window of them."""
 NUM_PARAMS = 7.6e9
 COLLECTIVE_SECONDS = 1e-4
 """One small all-reduce over 256 chips: 32 hops of a microsecond, there and back, and its launch; high."""
@@ -34,10 +42,10 @@ LAUNCH_SECONDS = 5e-6
 
 
 def bench_selection(
-    num_tokens: tuple[int, ...] = tuple(1 << n for n in range(16, 26)),
+    num_tokens: tuple[int, ...],
     *,
+    repeats: int,
     selector: CovarianceSelector = DEFAULT_SELECTOR,
-    repeats: int = 3,
     largest_sort: int = 1 << 22,
 ) -> list[dict]:
     """One row a size, a power of two: KL-Cov's selection with its statistics, and its K tokens by a sort.
@@ -98,10 +106,10 @@ def _least_time(function, argument, repeats: int):
     return min(walls), min(processors), result
 
 
-def compiled_selection(topology: str, objective: PolicyObjective | None = None):
-    """The program that selects among `NUM_TOKENS` tokens cut over all chips of `topology` (needs libtpu)."""
-    devices = np.array(topologies.get_topology_desc(platform="tpu", topology_name=topology).devices)
-    mesh = Mesh(devices.reshape(-1), ("data",))
+def compiled_selection(chip: str, objective: PolicyObjective):
+    """The program that selects among `NUM_TOKENS` tokens cut over `NUM_CHIPS` chips (needs libtpu)."""
+    devices = topologies.get_topology_desc(platform="tpu", **TOPOLOGIES[chip]).devices
+    mesh = Mesh(np.array(devices), ("data",))
     selector = CovarianceSelector(histogram=MosaicHistogram(), shards=Shards(mesh=mesh, tokens=("data",)))
     shape, rows = (NUM_TOKENS // LENGTH, LENGTH), NamedSharding(mesh, PartitionSpec("data"))
 
@@ -110,31 +118,31 @@ def compiled_selection(topology: str, objective: PolicyObjective | None = None):
 
     arrays = {name: operand(shape, jnp.float32) for name in ("logp_BT", "old_logp_BT", "adv_BT")}
     arrays |= {"mask_BT": operand(shape, jnp.bool_), "sequence_id_B": operand(shape[:1], jnp.int32)}
-    chosen = objective or KLCov()
-    select = jax.jit(lambda a: chosen.select(**a, key=jax.random.key(0), selector=selector))
+    select = jax.jit(lambda a: objective.select(**a, key=jax.random.key(0), selector=selector))
     return select.lower(arrays).compile()
 
 
-def modelled_cost(chip: str, compiled=None) -> dict:
-    """Memory, counts and modelled seconds on 256 chips, and their share of a 7B update step.
+def modelled_cost(chip: str, objective: PolicyObjective, compiled=None) -> dict:
+    """Memory, counts and modelled seconds on `NUM_CHIPS` chips, and their share of a 7B update step.
 
-    `compiled` is of `compiled_selection(TOPOLOGIES[chip])`, made here (with libtpu) if not given. The step is
+    `compiled` is of `compiled_selection(chip, objective)`, made here (with libtpu) if not given. The step is
     6 N D FLOP for forward and backward and 2 N D for the forward again, at 40 % of the peak. Ties take the
     branch that breaks them.
     """
-    facts, compiled = TPU_CHIPS[chip], compiled or compiled_selection(TOPOLOGIES[chip])
-    num_chips, memory = 256, compiled.memory_analysis()
-    step_seconds = 8 * NUM_PARAMS * NUM_TOKENS / (0.4 * facts.bf16_flops * num_chips)
+    facts, compiled = TPU_CHIPS[chip], compiled or compiled_selection(chip, objective)
+    memory = compiled.memory_analysis()
+    step_seconds = 8 * NUM_PARAMS * NUM_TOKENS / (0.4 * facts.bf16_flops * NUM_CHIPS)
     report = {
         "chip": chip,
+        "objective": type(objective).__name__,
         "argument_bytes": memory.argument_size_in_bytes,
         "temp_bytes": memory.temp_size_in_bytes,
         "step_seconds": step_seconds,
     }
     for kind, worst in (("", False), ("_with_ties", True)):
         counts = _count(compiled.as_text(), worst)
-        # Rows of one-hots (seven prefixes of 16, and 16), a comparison and two conversions each.
-        kernel_ops = counts.histograms * 3 * 128 * NUM_TOKENS / num_chips
+        # At most 128 rows of one-hots (seven prefixes of 16, and 16), a comparison and two conversions each.
+        kernel_ops = counts.histograms * 3 * 128 * NUM_TOKENS / NUM_CHIPS
         seconds = (
             counts.bytes / facts.hbm_bytes_per_s
             + kernel_ops / facts.vector_ops

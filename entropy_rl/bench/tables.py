@@ -51,15 +51,15 @@ def tpu_table(rows: list[TPURow]) -> str:
 
 
 def selection_cost_table(costs: list[dict]) -> str:
-    """What `modelled_cost` says of each chip as a table, in the worst case: all ties must be broken."""
+    """What `modelled_cost` says, a row each, in the worst case: all ties must be broken."""
     lines = [
-        "| 256 chips | temp MiB | histograms | collectives | modelled ms | of a 7B update |",
-        "|---|---|---|---|---|---|",
+        "| 256 chips | objective | temp MiB | histograms | collectives | modelled ms | of a 7B update |",
+        "|---|---|---|---|---|---|---|",
     ]
     for cost in costs:
         lines.append(
-            f"| {cost['chip']} | {cost['temp_bytes'] / 2**20:.1f} | {cost['histograms_with_ties']:.0f} "
-            f"| {cost['collectives_with_ties']:.0f} | {1e3 * cost['seconds_with_ties']:.1f} "
-            f"| {100 * cost['share_of_step_with_ties']:.3f} % |"
+            f"| {cost['chip']} | {cost['objective']} | {cost['temp_bytes'] / 2**20:.1f} "
+            f"| {cost['histograms_with_ties']:.0f} | {cost['collectives_with_ties']:.0f} "
+            f"| {1e3 * cost['seconds_with_ties']:.1f} | {100 * cost['share_of_step_with_ties']:.3f} % |"
         )
     return "\n".join(lines)

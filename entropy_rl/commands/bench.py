@@ -13,7 +13,7 @@ from entropy_rl.bench.kernels import (
     bench_token_statistics,
     present_device,
 )
-from entropy_rl.bench.selection import TOPOLOGIES, bench_selection, modelled_cost
+from entropy_rl.bench.selection import OBJECTIVES, bench_selection, modelled_cost
 from entropy_rl.bench.step import WORKLOADS, bench_step
 from entropy_rl.bench.tables import kernel_table, selection_cost_table, selection_table, tpu_table
 from entropy_rl.bench.tpu_statistics import tpu_statistics_rows
@@ -100,7 +100,7 @@ class TPUBench:
 
     def run(self) -> None:
         rows = tpu_statistics_rows(chips=self.chips, with_naive=self.naive)
-        selection = [modelled_cost(chip) for chip in self.chips if chip in TOPOLOGIES]
+        selection = [modelled_cost(chip, objective) for chip in self.chips for objective in OBJECTIVES]
         numbers = {"token_statistics": [asdict(row) for row in rows], "selection": selection}
         tables = f"{tpu_table(rows)}\n\n{selection_cost_table(selection)}"
         _give(tables, numbers, as_json=self.as_json, output=self.output)
