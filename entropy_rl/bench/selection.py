@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental import topologies
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from entropy_rl.bench.topology import tpu_devices
 from entropy_rl.objectives import ClipCov, KLCov, PolicyObjective
 from entropy_rl.objectives.selection import DEFAULT_SELECTOR
 from pallas_kernels.chips import TPU_CHIPS
@@ -108,8 +108,7 @@ def _least_time(function, argument, repeats: int):
 
 def compiled_selection(chip: str, objective: PolicyObjective):
     """The program that selects among `NUM_TOKENS` tokens cut over `NUM_CHIPS` chips (needs libtpu)."""
-    devices = topologies.get_topology_desc(platform="tpu", **TOPOLOGIES[chip]).devices
-    mesh = Mesh(np.array(devices), ("data",))
+    mesh = Mesh(np.array(tpu_devices(**TOPOLOGIES[chip])), ("data",))
     selector = CovarianceSelector(histogram=MosaicHistogram(), shards=Shards(mesh=mesh, tokens=("data",)))
     shape, rows = (NUM_TOKENS // LENGTH, LENGTH), NamedSharding(mesh, PartitionSpec("data"))
 

@@ -6,16 +6,15 @@ temporary memory. Passes, bytes and time are counted from the kernels' grids and
 """
 
 import math
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental import topologies
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from entropy_rl.bench.topology import tpu_devices
 from pallas_kernels.chips import MIB, TPU_CHIPS
 from pallas_kernels.token_statistics import (
     Implementation,
@@ -152,9 +151,8 @@ def naive_temp_bytes(chip: str, workload: Workload, vocab_axis: VocabAxis) -> in
 
 def _compiled_temp_bytes(chip: str, workload: Workload, vocab_axis: VocabAxis, values: Callable) -> int:
     """Of `values(hidden, head, label)` and its gradients."""
-    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # do not look for a TPU's metadata in the network
-    topology = topologies.get_topology_desc(platform="tpu", topology_name=TPU_CHIPS[chip].topology)
-    one_chip = NamedSharding(Mesh(np.array(topology.devices[:1]), ("chip",)), PartitionSpec())
+    devices = tpu_devices(TPU_CHIPS[chip].topology)
+    one_chip = NamedSharding(Mesh(np.array(devices[:1]), ("chip",)), PartitionSpec())
 
     def array(shape, dtype):
         return jax.ShapeDtypeStruct(shape, dtype, sharding=one_chip)
