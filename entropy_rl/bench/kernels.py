@@ -21,8 +21,8 @@ from pallas_kernels.token_statistics import Implementation, XLATiles, statistics
 
 Dtype = Literal["float32", "bfloat16"]
 NAIVE = "logits at once"
-CEILING_COLUMNS = 8_192
-"""Columns of the products that measure the ceiling: wide enough to be efficient, small enough to fit."""
+CEILING_COLUMNS, CEILING_TILES = 8_192, 4
+"""Columns of each product that measures the ceiling, wide enough to be efficient; and how many are timed."""
 PRODUCTS = {"logits": "TD,CD->TC", "hidden": "TC,CD->TD", "head": "TC,TD->CD"}
 """What is multiplied forward, and backward for the gradients of hidden and of head."""
 
@@ -75,10 +75,11 @@ def bench_token_statistics(
     }
     compiled = {name: _compiled_if_it_fits(function, operands) for name, function in candidates.items()}
     fitting = {name: function for name, function in compiled.items() if function is not None}
-    products = _products(operands[0], operands[1][:CEILING_COLUMNS])
+    products = _products(*operands[:2])
     runs = {name: (lambda f=f: f(*operands)) for name, f in fitting.items()}
     seconds = {name: [math.nan] for name in compiled} | take_turns(runs | products, repeats)
-    best_s = {name: min(seconds[name]) * vocab_size / CEILING_COLUMNS for name in PRODUCTS}
+    num_tiles = vocab_size / CEILING_COLUMNS
+    best_s = {name: min(seconds[name]) / CEILING_TILES * num_tiles for name in PRODUCTS}
     naive_s = statistics.median(seconds[NAIVE])
     rows = []
     for name, function in compiled.items():
@@ -123,15 +124,28 @@ def _makes_logits_again(implementation: Implementation, num_logits: int) -> bool
     return not keeps
 
 
-def _products(hidden_TD, head_CD) -> dict[str, Callable]:
-    """Calls of each product alone, by its name."""
-    logit_TC = jnp.ones((hidden_TD.shape[0], head_CD.shape[0]), hidden_TD.dtype)
-    operands = {"logits": (hidden_TD, head_CD), "hidden": (logit_TC, head_CD), "head": (logit_TC, hidden_TD)}
-    runs = {}
-    for name, equation in PRODUCTS.items():
-        product = jax.jit(partial(jnp.einsum, equation, precision=jax.lax.Precision.HIGHEST))
-        runs[name] = partial(product.lower(*operands[name]).compile(), *operands[name])
-    return runs
+def _products(hidden_TD, head_VD) -> dict[str, Callable]:
+    """Calls of each product alone by its name, some in a loop, so that results need no new memory."""
+    head_NCD = head_VD[: CEILING_TILES * CEILING_COLUMNS].reshape(CEILING_TILES, CEILING_COLUMNS, -1)
+    logit_NTC = jnp.ones((CEILING_TILES, hidden_TD.shape[0], CEILING_COLUMNS), hidden_TD.dtype)
+    operands = {
+        "logits": lambda tiles: (hidden_TD, tiles[0]),
+        "hidden": lambda tiles: (tiles[1], tiles[0]),
+        "head": lambda tiles: (tiles[1], hidden_TD),
+    }
+
+    def loop(name, tiles_N):
+        def multiply(_, tiles):
+            product = jnp.einsum(PRODUCTS[name], *operands[name](tiles), precision=jax.lax.Precision.HIGHEST)
+            return product, None
+
+        shape = jax.eval_shape(lambda: multiply(None, jax.tree.map(lambda x: x[0], tiles_N))[0])
+        return jax.lax.scan(multiply, jnp.zeros(shape.shape, shape.dtype), tiles_N)[0]
+
+    tiles_N = (head_NCD, logit_NTC)
+    return {
+        name: partial(jax.jit(partial(loop, name)).lower(tiles_N).compile(), tiles_N) for name in PRODUCTS
+    }
 
 
 def take_turns(runs: dict[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
