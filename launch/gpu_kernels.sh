@@ -10,7 +10,8 @@ mkdir -p "$folder"
 export JAX_PLATFORMS=cuda,cpu XLA_PYTHON_CLIENT_PREALLOCATE=false
 
 # Tests of meshes want eight devices, which only the CPU can pretend to be.
-"$python" -m pytest tests/kernels/token_statistics -m "slow or not slow" -k "triton and not mesh" \
+"$python" -m pytest tests/kernels/token_statistics -n 0 -m "slow or not slow" \
+    -k "triton and not mesh" \
     --junit-xml "$folder/tests.xml" 2>&1 | tee "$folder/tests.txt"
 "$python" -m tests.kernels.token_statistics.test_triton_accuracy "$folder"
 cat "$folder/accuracy.md"

@@ -61,6 +61,7 @@ def test_the_kernels_are_printed_as_tables(small_heads):
     assert [line.count("|") for line in selection.splitlines()] == [7] * 4
 
 
+@pytest.mark.slow
 def test_the_kernels_are_compiled_for_a_tpu_that_is_not_there(tpu_devices):
     statistics, selection = printed("tpu", "--chips", "v5e").strip().split("\n\n")
     rows = [line.split("|")[1:-1] for line in statistics.splitlines()[2:]]

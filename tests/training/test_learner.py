@@ -207,7 +207,11 @@ def test_an_entropy_bonus_raises_the_entropy_of_the_policy():
 
 @pytest.mark.parametrize(
     ("mesh_config", "num_microbatches"),
-    [(MeshConfig(fsdp=2, tensor=3), 1), (MeshConfig(data=2, fsdp=2), 1), (MeshConfig(data=2), 2)],
+    [
+        (MeshConfig(fsdp=2, tensor=3), 1),
+        (MeshConfig(data=2), 2),
+        pytest.param(MeshConfig(data=2, fsdp=2), 1, marks=pytest.mark.slow),
+    ],
     ids=str,
 )
 def test_a_sharded_update_equals_that_of_one_device_and_keeps_its_shardings(mesh_config, num_microbatches):

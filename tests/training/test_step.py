@@ -93,10 +93,10 @@ def test_one_update_needs_no_pass_for_old_log_probs(monkeypatch):
 @pytest.mark.parametrize(
     ("objective", "num_microbatches", "old_logp", "selection", "saved"),
     [
-        (KLCov(fraction=0.3), 1, 1, 0, 1),
+        pytest.param(KLCov(fraction=0.3), 1, 1, 0, 1, marks=pytest.mark.slow),
         (KLCov(fraction=0.3), 2, 1, 1, 2),
         (ClipCov(fraction=0.3, cov_low=0.1), 2, 2, 1, 1),
-        (PPOClip(), 2, 1, 0, 1),
+        pytest.param(PPOClip(), 2, 1, 0, 1, marks=pytest.mark.slow),
     ],
 )
 def test_passes_made_and_saved_in_two_updates_are_counted(
