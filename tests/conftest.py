@@ -24,8 +24,6 @@ import jax  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-from jax.experimental import topologies  # noqa: E402
-
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -46,6 +44,8 @@ def key():
 def tpu_devices():
     """A function: the devices of a TPU topology such as v5e:2x2, for compiling without one."""
     pytest.importorskip("libtpu", reason="the TPU compiler is absent: pip install libtpu")
+    from entropy_rl.bench.topology import tpu_devices as tpu_topology
+
     jax.devices()  # the CPU has read its flags now
     with pytest.MonkeyPatch.context() as patch:
         # The compiler reads its environment as it is first used. It ends the process at a flag that is the
@@ -53,7 +53,7 @@ def tpu_devices():
         patch.setenv("XLA_FLAGS", "")
         patch.setenv("TPU_SKIP_MDS_QUERY", "1")
         patch.setenv("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
-        device = topologies.get_topology_desc(platform="tpu", topology_name="v5e:2x2").devices[0]
+        device = tpu_topology("v5e:2x2")[0]
         one = jax.ShapeDtypeStruct((8,), "float32", sharding=jax.sharding.SingleDeviceSharding(device))
         jax.jit(lambda x: x + 1).lower(one).compile()
-    return lambda name: topologies.get_topology_desc(platform="tpu", topology_name=name).devices
+    return tpu_topology

@@ -78,7 +78,6 @@ MOSAIC_TILES = {
     "v5e": ChipTiles(
         vmem_limit_bytes=112 * MIB,
         by_row_bytes=(
-            (7168, _fused((1024, 512), (256, 1024))),
             (10240, _fused((1024, 512), (256, 1024))),
             (20480, _fused((512, 512), (256, 512))),
         ),

@@ -15,22 +15,10 @@ from entropy_rl.models.policy import Policy
 from entropy_rl.models.training_attention import CuDNNAttention, SplashAttention
 from entropy_rl.parallelism.mesh import MeshConfig, batch_sharding, parameter_shardings
 from pallas_kernels.sharding import Shards
+from tests.gpu_targets import GPU_TARGETS
 
 T, S = 8192, 2048
 """Tokens of a response and of its prompt."""
-
-# What XLA's compiler must know of an H200, from its data sheet and the CUDA programming guide.
-H200 = """
-gpu_device_info {
-  threads_per_block_limit: 1024 threads_per_warp: 32 threads_per_core_limit: 2048 core_count: 132
-  shared_memory_per_block: 49152 shared_memory_per_core: 233472 shared_memory_per_block_optin: 232448
-  fpus_per_core: 128 block_dim_limit_x: 2147483647 block_dim_limit_y: 65535 block_dim_limit_z: 65535
-  registers_per_core_limit: 65536 registers_per_block_limit: 65536 clock_rate_ghz: 1.98
-  memory_bandwidth: 4800000000000 l2_cache_size: 52428800 device_memory_size: 150000000000
-  cuda_compute_capability { major: 9 minor: 0 }
-}
-platform_name: "CUDA" dnn_version_info { major: 9 minor: 10 } device_description_str: "NVIDIA H200"
-"""
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +26,7 @@ def gpus():
     """Four H200."""
     pytest.importorskip("jax_cuda13_plugin", reason="needs XLA's GPU compiler: pip install jax[cuda13]")
     described = topologies.get_topology_desc(
-        platform="cuda", topology_name="", target_config=H200, topology="1x1x4"
+        platform="cuda", topology_name="", target_config=GPU_TARGETS["NVIDIA H200"], topology="1x1x4"
     )
     return described.devices
 

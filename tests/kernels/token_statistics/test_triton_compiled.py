@@ -17,24 +17,10 @@ from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
 from pallas_kernels.token_statistics import token_statistics
 from pallas_kernels.token_statistics.triton import Triton
 from pallas_kernels.token_statistics.triton_kernels import Blocks
+from tests.gpu_targets import GPU_TARGETS
 
 TRITON_CALL = "__gpu$xla.gpu.triton"
-HOPPER = """
-gpu_device_info {{
-  cuda_compute_capability {{ major: 9 minor: 0 }} core_count: 132 fpus_per_core: 128 clock_rate_ghz: 1.98
-  threads_per_warp: 32 threads_per_block_limit: 1024 threads_per_core_limit: 2048
-  shared_memory_per_block: 49152 shared_memory_per_block_optin: 232448 shared_memory_per_core: 233472
-  registers_per_block_limit: 65536 registers_per_core_limit: 65536 l2_cache_size: 52428800
-  block_dim_limit_x: 2147483647 block_dim_limit_y: 65535 block_dim_limit_z: 65535
-  memory_bandwidth: {bandwidth} device_memory_size: {memory}
-}}
-platform_name: "CUDA" dnn_version_info {{ major: 9 minor: 10 }} device_description_str: "{name}"
-"""
-"""Numbers of the vendor's data sheet."""
-CHIPS = {
-    "NVIDIA H100": HOPPER.format(name="NVIDIA H100", bandwidth=3_350_000_000_000, memory=80_000_000_000),
-    "NVIDIA H200": HOPPER.format(name="NVIDIA H200", bandwidth=4_800_000_000_000, memory=141_000_000_000),
-}
+
 NUM_TOKENS, HIDDEN_SIZE, VOCAB = 8192, 3584, 152_064
 """An update of Qwen2.5-7B."""
 MIB = 1 << 20
@@ -88,7 +74,7 @@ def as_if_on(chip: str):
 
 def compile_for(chip: str, dtype, vocab_axis: int, implementation: Triton, **options):
     devices = topologies.get_topology_desc(
-        platform="cuda", topology_name="", target_config=CHIPS[chip], topology="1x1x1"
+        platform="cuda", topology_name="", target_config=GPU_TARGETS[chip], topology="1x1x1"
     )
     sharding = NamedSharding(topologies.make_mesh(devices, (1,), ("one",)), PartitionSpec())
     shape = NUM_TOKENS, HIDDEN_SIZE, VOCAB
@@ -113,7 +99,7 @@ def test_one_kernel_forward_and_one_for_each_width_of_chunk_backward(dtype, voca
 
 
 @needs_gpu_compiler
-@pytest.mark.parametrize("chip", CHIPS)
+@pytest.mark.parametrize("chip", GPU_TARGETS)
 @pytest.mark.parametrize("vocab_axis", [0, 1])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_it_compiles_without_any_array_of_all_logits(chip, vocab_axis, dtype):
