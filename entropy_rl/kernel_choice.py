@@ -15,7 +15,7 @@ from entropy_rl.models.training_attention import (
     TrainingAttention,
     XLAAttention,
 )
-from entropy_rl.parallelism.mesh import RULES, MeshConfig
+from entropy_rl.parallelism.mesh import TRAINING_RULES, MeshConfig
 from pallas_kernels.chips import tpu_chip_of
 from pallas_kernels.covariance_selection import CovarianceSelector, MosaicHistogram, XLAHistogram
 from pallas_kernels.sharding import Shards
@@ -54,7 +54,8 @@ class Kernels:
         filled = fill(chosen, mesh.devices.flat[0], architecture, compute_dtype)
         shards = None
         if mesh.size > 1:
-            shards = Shards(mesh=mesh, tokens=RULES["batch"], vocabulary=RULES["vocab"], heads=RULES["heads"])
+            rules = TRAINING_RULES
+            shards = Shards(mesh=mesh, tokens=rules["batch"], vocabulary=rules["vocab"], heads=rules["heads"])
         return cls(
             statistics=filled.statistics,
             attention=filled.attention,

@@ -1,5 +1,23 @@
-"""Where arrays live: the device mesh and the one table from logical axes to mesh axes."""
+"""Where arrays live: the device mesh and the tables from logical axes to mesh axes."""
 
-from entropy_rl.parallelism.mesh import RULES, MeshConfig, batch_sharding, parameter_shardings, spec_of
+from entropy_rl.parallelism.mesh import (
+    SAMPLING_RULES,
+    TRAINING_RULES,
+    MeshConfig,
+    Rules,
+    batch_sharding,
+    constrain,
+    parameter_shardings,
+    spec_of,
+)
 
-__all__ = ["RULES", "MeshConfig", "batch_sharding", "parameter_shardings", "spec_of"]
+__all__ = [
+    "SAMPLING_RULES",
+    "TRAINING_RULES",
+    "MeshConfig",
+    "Rules",
+    "batch_sharding",
+    "constrain",
+    "parameter_shardings",
+    "spec_of",
+]

@@ -1,13 +1,16 @@
-"""Mesh axes data, fsdp and tensor; a logical axis goes where the table says, and two may not collide."""
+"""Mesh axes data, fsdp and tensor; a logical axis goes where a table says, and two may not collide."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-RULES: dict[str, str | tuple[str, ...] | None] = {
+Rules = Mapping[str, str | tuple[str, ...] | None]
+"""Logical axis name -> mesh axis, several, or none."""
+
+TRAINING_RULES: Rules = {
     "batch": ("data", "fsdp"),  # prompts: every device samples and learns from its own
     "layers": None,  # scanned over, never cut
     "embed": "fsdp",  # parameters and optimiser state at rest; gathered a layer at a time
@@ -17,6 +20,10 @@ RULES: dict[str, str | tuple[str, ...] | None] = {
     "mlp": "tensor",
     "vocab": "tensor",  # embedding and output head
 }
+"""Where parameters, optimiser state and activations of training lie."""
+
+SAMPLING_RULES: Rules = {**TRAINING_RULES, "embed": None}
+"""Where parameters lie while tokens are drawn: whole over fsdp, or every token would gather them anew."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,22 +58,22 @@ class MeshConfig:
         )
 
 
-def spec_of(logical_axes: Sequence[str | None]) -> PartitionSpec:
+def spec_of(logical_axes: Sequence[str | None], rules: Rules = TRAINING_RULES) -> PartitionSpec:
     """Partition of an array whose dimensions have these logical names. Raises ValueError on a collision."""
-    parts = [None if axis is None else RULES[axis] for axis in logical_axes]
+    parts = [None if axis is None else rules[axis] for axis in logical_axes]
     used = [name for part in parts if part for name in ((part,) if isinstance(part, str) else part)]
     if len(used) != len(set(used)):
         raise ValueError(
-            f"two dimensions of {tuple(logical_axes)} fall on one mesh axis ({parts}); change the table RULES"
+            f"two dimensions of {tuple(logical_axes)} fall on one mesh axis ({parts}); change the table"
         )
     return PartitionSpec(*parts)
 
 
-def parameter_shardings(mesh: Mesh, logical_axes_tree, shape_tree):
+def parameter_shardings(mesh: Mesh, logical_axes_tree, shape_tree, rules: Rules = TRAINING_RULES):
     """A NamedSharding for every parameter, from trees of logical axis names and of shapes."""
 
     def sharding(axes, leaf):
-        spec = spec_of(axes)
+        spec = spec_of(axes, rules)
         for size, part, axis in zip(leaf.shape, spec, axes, strict=True):
             count = 1 if part is None else mesh.shape[part]
             if size % count:
@@ -77,6 +84,15 @@ def parameter_shardings(mesh: Mesh, logical_axes_tree, shape_tree):
         return NamedSharding(mesh, spec)
 
     return jax.tree.map(sharding, logical_axes_tree, shape_tree, is_leaf=lambda x: isinstance(x, tuple))
+
+
+def constrain(
+    x: jax.Array, logical_axes: Sequence[str | None], mesh: Mesh | None, rules: Rules = TRAINING_RULES
+) -> jax.Array:
+    """`x` lying on the mesh as the rules say, under `jit`; as it is where the mesh is None."""
+    if mesh is None:
+        return x
+    return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, spec_of(logical_axes, rules)))
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:

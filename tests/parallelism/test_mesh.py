@@ -5,12 +5,25 @@ import jax.numpy as jnp
 import pytest
 from jax.sharding import PartitionSpec
 
-from entropy_rl.parallelism import MeshConfig, parameter_shardings, spec_of
+from entropy_rl.parallelism import SAMPLING_RULES, MeshConfig, constrain, parameter_shardings, spec_of
 
 
 def test_a_logical_axis_goes_where_the_table_says():
     assert spec_of(("layers", "embed", "heads", "head_dim")) == PartitionSpec(None, "fsdp", "tensor", None)
     assert spec_of(("batch", None)) == PartitionSpec(("data", "fsdp"), None)
+
+
+def test_parameters_are_whole_over_fsdp_while_tokens_are_drawn():
+    axes = ("layers", "embed", "heads", "head_dim")
+    assert spec_of(axes, SAMPLING_RULES) == PartitionSpec(None, None, "tensor", None)
+
+
+def test_an_array_is_constrained_to_where_its_axes_go_and_left_alone_on_one_device():
+    mesh = MeshConfig(data=2, fsdp=2, tensor=2).build()
+    x = jnp.zeros((4, 6))
+    placed = jax.jit(lambda x: constrain(x, ("batch", "mlp"), mesh))(x)
+    assert placed.sharding.spec == PartitionSpec(("data", "fsdp"), "tensor")
+    assert constrain(x, ("batch", "mlp"), None) is x
 
 
 def test_two_dimensions_on_one_mesh_axis_are_an_error():
