@@ -57,7 +57,9 @@ class Policy:
         """
         positions_PS = jnp.maximum(jnp.cumsum(prompt_mask_PS, axis=1, dtype=jnp.int32) - 1, 0)
         model = self._merge(params)
-        hidden_PSD, (k, v) = model(prompt_ids_PS, positions_PS, prompt_mask_PS, keep_kv=True)
+        hidden_PSD, (k, v) = model(
+            prompt_ids_PS, positions_PS, prompt_mask_PS.astype(jnp.int32), keep_kv=True
+        )
         length_P = prompt_mask_PS.sum(axis=1, dtype=jnp.int32)
         return Prefix(k_LPKSH=k, v_LPKSH=v, mask_PS=prompt_mask_PS, length_P=length_P), hidden_PSD[:, -1]
 
@@ -110,6 +112,25 @@ class Policy:
         """Hidden states of whole sequences padded on the right: index t predicts token t + 1."""
         positions_BT = jnp.broadcast_to(jnp.arange(tokens_BT.shape[1], dtype=jnp.int32), tokens_BT.shape)
         return self._merge(params)(tokens_BT, positions_BT)[0]
+
+    def packed_hidden(
+        self,
+        params: Params,
+        token_RC: Int[Array, "R C"],
+        position_RC: Int[Array, "R C"],
+        segment_RC: Int[Array, "R C"],
+    ) -> Float[Array, "R C D"]:
+        """Hidden states of rows into which several sequences are packed, each a segment of its own.
+
+        Slot c predicts the token after it in its segment. A segment is one run of slots, and its positions
+        begin at 0. Segment 0 is padding, whose hidden states are finite and mean nothing. Raises ValueError
+        when the policy's attention knows one segment a row only.
+        """
+        if not self.attention.takes_packed_rows:
+            raise ValueError(
+                f"packed rows need an attention that knows segments; give packed=True to {self.attention}"
+            )
+        return self._merge(params)(token_RC, position_RC, segment_RC)[0]
 
     def head(self, params: Params) -> Float[Array, "V D"]:
         """The output head, which is the embedding itself when tied."""

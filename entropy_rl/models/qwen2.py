@@ -11,7 +11,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int, Int32
+from jaxtyping import Array, Float, Int, Int32
 
 from entropy_rl.models.attention import attend, by_head, rope_angles, rotate
 from entropy_rl.models.cache import Cache, Prefix
@@ -124,19 +124,19 @@ class Qwen2(nnx.Module):
         self,
         tokens_BT: Int[Array, "B T"],
         positions_BT: Int[Array, "B T"],
-        key_mask_BT: Bool[Array, "B T"] | None = None,
+        segment_BT: Int[Array, "B T"] | None = None,
         prefix: Prefix | None = None,
         *,
         keep_kv: bool = False,
     ) -> tuple[Float[Array, "B T D"], tuple[Array, Array] | None]:
         """Hidden states after the final norm and, with `keep_kv`, a prompt's keys and values [L, P, K, T, H].
 
-        Attention is causal among the T tokens, of which those outside `key_mask_BT` are seen by none, and
+        Attention is causal within each segment of the T tokens (0 is padding; None: one segment a row), and
         full over the prefix, of which row b sees prompt b // G.
         """
         num_prompts = tokens_BT.shape[0] if prefix is None else prefix.mask_PS.shape[0]
         attention = self.attention.bind(
-            key_mask_BT, tokens_BT.shape, None if prefix is None else prefix.mask_PS, self.shards
+            segment_BT, tokens_BT.shape, None if prefix is None else prefix.mask_PS, self.shards
         )
         rope = self._rope(positions_BT)
         graph, layers = nnx.split(self.layers)

@@ -35,6 +35,11 @@ Bound = Callable[[Array, Array, Array, tuple[Array, Array] | None], Array]
 class TrainingAttention(ABC):
     """Scores are scaled by H**-0.5. Frozen and hashable, so that a policy that holds one is."""
 
+    @property
+    def takes_packed_rows(self) -> bool:
+        """Whether a row may hold several segments."""
+        return True
+
     @abstractmethod
     def __call__(
         self,
@@ -53,17 +58,17 @@ class TrainingAttention(ABC):
 
     def bind(
         self,
-        key_mask_BT: Bool[Array, "B T"] | None,
+        segment_BT: Int[Array, "B T"] | None,
         shape: tuple[int, int],
         prefix_mask_PS: Array | None,
         shards: Shards | None = None,
     ) -> Bound:
         """Attention over own keys, and over a prefix when its mask is given, with all that layers share.
 
-        `shape` is (B, T); own keys outside `key_mask_BT` are seen by no real query. Row b belongs to prompt
-        b // G.
+        `shape` is (B, T). Own keys are seen within their segment; None is one segment without padding. A
+        prefix belongs to segment 1. Row b belongs to prompt b // G.
         """
-        own_BT = jnp.ones(shape, jnp.int32) if key_mask_BT is None else key_mask_BT.astype(jnp.int32)
+        own_BT = jnp.ones(shape, jnp.int32) if segment_BT is None else segment_BT
         segment_BU = own_BT
         if prefix_mask_PS is not None:
             group = shape[0] // prefix_mask_PS.shape[0]
@@ -92,17 +97,14 @@ class XLAAttention(TrainingAttention):
     """Plain XLA, for CPUs and for short sequences; any dtype, sharded as its operands are."""
 
     def __call__(self, q_BTNH, k_BUKH, v_BUKH, q_segment_BT, kv_segment_BU, *, shards=None):
-        B, T = q_segment_BT.shape
-        U = _num_keys(q_BTNH, k_BUKH)
-        causal_TU = jnp.tril(jnp.ones((T, U), bool), U - T)
-        mask_BTU = causal_TU[None] & (q_segment_BT[:, :, None] == kv_segment_BU[:, None, :])
+        B, U = q_segment_BT.shape[0], _num_keys(q_BTNH, k_BUKH)
+        mask_BTU = _causal(q_segment_BT.shape[1], U) & _equal(q_segment_BT, kv_segment_BU)
         return attend(q_BTNH, by_head(k_BUKH, B), by_head(v_BUKH, B), mask_BTU)
 
-    def bind(self, key_mask_BT, shape, prefix_mask_PS, shards=None):
-        T = shape[1]
-        mask_BTT = jnp.tril(jnp.ones((T, T), bool))[None]
-        if key_mask_BT is not None:
-            mask_BTT = mask_BTT & key_mask_BT[:, None, :]
+    def bind(self, segment_BT, shape, prefix_mask_PS, shards=None):
+        mask_BTT = _causal(shape[1], shape[1])
+        if segment_BT is not None:
+            mask_BTT = mask_BTT & _equal(segment_BT, segment_BT)
 
         def attention(q_BTNH, k_PKGTH, v_PKGTH, shared):
             prefix = None if shared is None else (*shared, prefix_mask_PS)
@@ -196,6 +198,10 @@ class CuDNNAttention(_KernelAttention):
     implementation: Literal["cudnn", "xla"] = "cudnn"
     """"xla" runs the same calls anywhere, in any dtype, with all scores in memory."""
 
+    @property
+    def takes_packed_rows(self) -> bool:
+        return self.packed
+
     def _local(self, q_BTNH, k_BUKH, v_BUKH, q_segment_BT, kv_segment_BU):
         if self.implementation == "cudnn" and q_BTNH.dtype not in (jnp.bfloat16, jnp.float16):
             raise ValueError(
@@ -225,10 +231,18 @@ class CuDNNAttention(_KernelAttention):
     def _by_mask(self, q_BUNH, q_segment_BU, k_BUKH, v_BUKH, segment_BU):
         return jax.nn.dot_product_attention(
             *(q_BUNH, k_BUKH, v_BUKH),
-            mask=(q_segment_BU[:, :, None] == segment_BU[:, None, :])[:, None],
+            mask=_equal(q_segment_BU, segment_BU)[:, None],
             is_causal=True,
             implementation=self.implementation,
         )
+
+
+def _causal(T: int, U: int) -> Bool[Array, "1 T U"]:
+    return jnp.tril(jnp.ones((T, U), bool), U - T)[None]
+
+
+def _equal(q_segment_BT: Int[Array, "B T"], kv_segment_BU: Int[Array, "B U"]) -> Bool[Array, "B T U"]:
+    return q_segment_BT[:, :, None] == kv_segment_BU[:, None, :]
 
 
 def _num_keys(q_BTNH: Array, k_BUKH: Array) -> int:
