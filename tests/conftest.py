@@ -44,7 +44,7 @@ def key():
 def tpu_devices():
     """A function: the devices of a TPU topology such as v5e:2x2, for compiling without one."""
     pytest.importorskip("libtpu", reason="the TPU compiler is absent: pip install libtpu")
-    from entropy_rl.bench.topology import tpu_devices as tpu_topology
+    from entropy_rl.plan.topology import tpu_devices as tpu_topology
 
     jax.devices()  # the CPU has read its flags now
     with pytest.MonkeyPatch.context() as patch:

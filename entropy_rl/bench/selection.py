@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from entropy_rl.bench.topology import tpu_devices
 from entropy_rl.objectives import ClipCov, KLCov, PolicyObjective
 from entropy_rl.objectives.selection import DEFAULT_SELECTOR
+from entropy_rl.plan.topology import tpu_devices
 from pallas_kernels.chips import TPU_CHIPS
 from pallas_kernels.covariance_selection import CovarianceSelector, MosaicHistogram
 from pallas_kernels.covariance_selection.reference import largest_reference

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from entropy_rl.bench.topology import tpu_devices
+from entropy_rl.plan.topology import tpu_devices
 from pallas_kernels.chips import MIB, TPU_CHIPS
 from pallas_kernels.token_statistics import (
     Implementation,

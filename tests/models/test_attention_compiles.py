@@ -6,7 +6,6 @@ from functools import partial
 
 import jax
 import pytest
-from jax.experimental import topologies
 from jax.sharding import NamedSharding, PartitionSpec
 
 from entropy_rl.models.config import QWEN2_5, Qwen2Config
@@ -14,8 +13,8 @@ from entropy_rl.models.parameters import logical_axes
 from entropy_rl.models.policy import Policy
 from entropy_rl.models.training_attention import CuDNNAttention, SplashAttention
 from entropy_rl.parallelism.mesh import MeshConfig, batch_sharding, parameter_shardings
+from entropy_rl.plan.topology import Topology
 from pallas_kernels.sharding import Shards
-from tests.gpu_targets import GPU_TARGETS
 
 T, S = 8192, 2048
 """Tokens of a response and of its prompt."""
@@ -25,10 +24,7 @@ T, S = 8192, 2048
 def gpus():
     """Four H200."""
     pytest.importorskip("jax_cuda13_plugin", reason="needs XLA's GPU compiler: pip install jax[cuda13]")
-    described = topologies.get_topology_desc(
-        platform="cuda", topology_name="", target_config=GPU_TARGETS["NVIDIA H200"], topology="1x1x4"
-    )
-    return described.devices
+    return Topology.of("h200:4").devices()
 
 
 ONE_DEVICE = {"tokens": (), "heads": None}

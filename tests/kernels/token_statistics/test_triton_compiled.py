@@ -14,10 +14,10 @@ import pytest
 from jax.experimental import topologies
 from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
 
+from pallas_kernels.chips import GPU_CHIPS
 from pallas_kernels.token_statistics import token_statistics
 from pallas_kernels.token_statistics.triton import Triton
 from pallas_kernels.token_statistics.triton_kernels import Blocks
-from tests.gpu_targets import GPU_TARGETS
 
 TRITON_CALL = "__gpu$xla.gpu.triton"
 
@@ -74,12 +74,12 @@ def as_if_on(chip: str):
 
 def compile_for(chip: str, dtype, vocab_axis: int, implementation: Triton, **options):
     devices = topologies.get_topology_desc(
-        platform="cuda", topology_name="", target_config=GPU_TARGETS[chip], topology="1x1x1"
+        platform="cuda", topology_name="", target_config=GPU_CHIPS[chip].compiler_target(), topology="1x1x1"
     )
     sharding = NamedSharding(topologies.make_mesh(devices, (1,), ("one",)), PartitionSpec())
     shape = NUM_TOKENS, HIDDEN_SIZE, VOCAB
     program = gradients_program(shape, dtype, vocab_axis, implementation, sharding, **options)
-    with as_if_on(chip):
+    with as_if_on(GPU_CHIPS[chip].device_kind):
         lowered = program.lower()
     return lowered.compile(
         compiler_options={
@@ -99,7 +99,7 @@ def test_one_kernel_forward_and_one_for_each_width_of_chunk_backward(dtype, voca
 
 
 @needs_gpu_compiler
-@pytest.mark.parametrize("chip", GPU_TARGETS)
+@pytest.mark.parametrize("chip", GPU_CHIPS)
 @pytest.mark.parametrize("vocab_axis", [0, 1])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_it_compiles_without_any_array_of_all_logits(chip, vocab_axis, dtype):

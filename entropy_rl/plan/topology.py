@@ -1,0 +1,111 @@
+"""Slices of TPUs and nodes of GPUs by name, and their devices, which need not be there to compile for."""
+
+import math
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+import jax
+import numpy as np
+from jax.experimental import topologies
+
+from pallas_kernels.chips import GPU_CHIPS, TPU_CHIPS, Chip, TPUChip
+
+_COMPILER_OPTIONS = {"v4": {"chip_config_name": "megacore"}}
+"""Both cores of a v4 are one device only where that is asked for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Topology:
+    """Chips and how they are connected, e.g. v5p:4x4x8 (a torus) or h100:2x8 (nodes x GPUs)."""
+
+    name: str
+    """As libtpu takes it, or the GPU's name and nodes x GPUs of a node (or GPUs of one node alone)."""
+    chip: Chip
+    shape: tuple[int, ...]
+    """Chips along each dimension; nodes and GPUs of a node."""
+
+    @classmethod
+    def of(cls, name: str) -> "Topology":
+        """The topology of that name. Raises ValueError when there is no such chip."""
+        chip_name, _, sizes = name.partition(":")
+        chips = TPU_CHIPS | GPU_CHIPS
+        if chip_name not in chips or not re.fullmatch(r"\d+(x\d+)*", sizes):
+            raise ValueError(
+                f"a topology is CHIP:SIZES such as v5p:4x4x8, v6e:8x8 or h100:2x8, with one of the chips "
+                f"{', '.join(chips)}; got {name!r}"
+            )
+        chip, shape = chips[chip_name], tuple(int(size) for size in sizes.split("x"))
+        dimensions = chip.torus_dimensions if isinstance(chip, TPUChip) else 2
+        if not isinstance(chip, TPUChip) and len(shape) == 1:
+            shape = (1, *shape)
+        if len(shape) != dimensions or min(shape) < 1:
+            raise ValueError(f"{chip_name} has {dimensions} dimensions, all at least 1; got {name!r}")
+        return cls(name=name, chip=chip, shape=shape)
+
+    @property
+    def num_chips(self) -> int:
+        """Chips, each of which is one device to XLA."""
+        return math.prod(self.shape)
+
+    @property
+    def missing_compiler(self) -> str | None:
+        """What must be installed to compile for it; None where all is there."""
+        needed, extra = (
+            ("libtpu", "tpu") if isinstance(self.chip, TPUChip) else ("jax_cuda13_plugin", "cuda13")
+        )
+        return None if find_spec(needed) else f'pip install "jax[{extra}]=={jax.__version__}"'
+
+    def devices(self) -> list[jax.Device]:
+        """Its devices. Raises RuntimeError without the compiler."""
+        if self.missing_compiler is not None:
+            raise RuntimeError(
+                f"compiling for {self.name} needs the compiler that belongs to jax; install it: "
+                f"{self.missing_compiler}"
+            )
+        if isinstance(self.chip, TPUChip):
+            return tpu_devices(self.name, **_COMPILER_OPTIONS.get(self.name.partition(":")[0], {}))
+        return topologies.get_topology_desc(
+            platform="cuda",
+            topology_name="",
+            target_config=self.chip.compiler_target(),
+            topology=f"1x{self.shape[0]}x{self.shape[1]}",
+        ).devices
+
+    def places(self, devices: Sequence[jax.Device] | None = None) -> np.ndarray:
+        """Where devices lie, [number of devices, dimensions]; without any, where its chips would, in order."""
+        if devices is None:
+            return np.stack(np.unravel_index(np.arange(self.num_chips), self.shape), axis=1)
+        if isinstance(self.chip, TPUChip):
+            return np.array([device.coords[: len(self.shape)] for device in devices])
+        return np.array([divmod(device.id, self.shape[1]) for device in devices])
+
+    def bytes_per_s(self, places: np.ndarray) -> float:
+        """What one chip of a group at these places can send at most to others of it, bytes a second.
+
+        On a torus each dimension in which the group extends gives a chip two links, or one where the
+        dimension has no wrap-around; GPUs of one node use NVLink, and a group over several nodes is as slow
+        as the network between them.
+        """
+        extends = [len(set(column)) > 1 for column in places.T]
+        if isinstance(self.chip, TPUChip):
+            used = [size for size, is_used in zip(self.shape, extends, strict=True) if is_used]
+            return max(sum(1 + self._wraps(size) for size in used), 1) * self.chip.link_bytes_per_s
+        return self.chip.network_bytes_per_s if extends[0] else self.chip.node_bytes_per_s
+
+    def _wraps(self, size: int) -> bool:
+        """Whether a dimension of that size is a ring: in cubes of 4 of a 3-d torus, in whole rows of a 2-d."""
+        return size % (4 if len(self.shape) == 3 else 16) == 0
+
+
+def tpu_devices(topology_name: str, **options: str) -> list[jax.Device]:
+    """The devices of a topology such as v5e:2x2. Raises RuntimeError without the TPU compiler."""
+    if find_spec("libtpu") is None:
+        raise RuntimeError(
+            f"compiling for {topology_name} needs the TPU compiler that belongs to jax; install it: "
+            f'pip install "jax[tpu]=={jax.__version__}"'
+        )
+    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # do not look for a TPU's metadata in the network
+    return topologies.get_topology_desc(platform="tpu", topology_name=topology_name, **options).devices
