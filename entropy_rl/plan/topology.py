@@ -75,7 +75,7 @@ class Topology:
         ).devices
 
     def places(self, devices: Sequence[jax.Device] | None = None) -> np.ndarray:
-        """Where devices lie, [number of devices, dimensions]; without any, where its chips would, in order."""
+        """Where devices lie, [devices, dimensions]; without any, where its chips would, in order."""
         if devices is None:
             return np.stack(np.unravel_index(np.arange(self.num_chips), self.shape), axis=1)
         if isinstance(self.chip, TPUChip):
@@ -96,7 +96,7 @@ class Topology:
         return self.chip.network_bytes_per_s if extends[0] else self.chip.node_bytes_per_s
 
     def _wraps(self, size: int) -> bool:
-        """Whether a dimension of that size is a ring: in cubes of 4 of a 3-d torus, in whole rows of a 2-d."""
+        """Whether a dimension of that size is a ring: cubes of 4 in a 3-d torus, whole rows in a 2-d."""
         return size % (4 if len(self.shape) == 3 else 16) == 0
 
 
