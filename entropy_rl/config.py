@@ -37,7 +37,8 @@ class PolicyConfig:
     directory: Path | None = None
     """Hugging Face folder of a pretrained policy; None starts from random parameters."""
     architecture: Qwen2Config | None = None
-    """Sizes of a policy that starts from random parameters; a folder brings its own."""
+    """Sizes of a policy that starts from random parameters, or those that the folder must have: with them a
+    run can be planned before its weights are there."""
     param_dtype: Dtype = "float32"
     """Dtype in which parameters are kept and updated."""
     compute_dtype: Dtype = "float32"
@@ -46,10 +47,10 @@ class PolicyConfig:
     """Recompute each layer in the backward pass instead of keeping its activations."""
 
     def __post_init__(self):
-        if (self.directory is None) == (self.architecture is None):
+        if self.directory is None and self.architecture is None:
             raise ValueError(
-                "a policy needs either policy.directory (pretrained) or policy.architecture (random start), "
-                f"got {self.directory} and {self.architecture}"
+                "a policy needs policy.directory (pretrained), policy.architecture (random start) or both "
+                "(pretrained, of these sizes), got neither"
             )
 
 

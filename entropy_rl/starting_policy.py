@@ -8,8 +8,9 @@ from pathlib import Path
 
 import jax
 
-from entropy_rl.config import RunConfig
+from entropy_rl.config import PolicyConfig, RunConfig
 from entropy_rl.data.text_pairs import read_text_pairs
+from entropy_rl.models.hf import load_config
 from entropy_rl.models.parameters import logical_axes
 from entropy_rl.observability.bar import Bar
 from entropy_rl.observability.json_files import json_value
@@ -82,6 +83,7 @@ def make_warm_start(config: RunConfig, output: Path) -> None:
 
 def _before_warm_start(config: RunConfig) -> StoredPolicy:
     if config.policy.directory is not None:
+        _check_architecture(config.policy)
         return load_policy(config, config.policy.directory)
     tokenizer = config.task.load_tokenizer(None)
     policy = config.policy_of(config.policy.architecture)
@@ -92,6 +94,19 @@ def _before_warm_start(config: RunConfig) -> StoredPolicy:
         )
     params = policy.init(config.key("init"), config.policy.param_dtype)
     return _placed(config, StoredPolicy(policy=policy, params=params, tokenizer=tokenizer))
+
+
+def _check_architecture(policy: PolicyConfig) -> None:
+    """Raises ValueError when the folder holds another model than the settings announce."""
+    if policy.architecture is None:
+        return
+    # How far the model was trained to look is no size of it: a base and its instruct variant may differ.
+    found = replace(load_config(policy.directory), max_positions=policy.architecture.max_positions)
+    if found != policy.architecture:
+        raise ValueError(
+            f"{policy.directory} must hold the model that policy.architecture announces; it holds {found}, "
+            f"announced was {policy.architecture}; correct the one or the other"
+        )
 
 
 def _placed(config: RunConfig, stored: StoredPolicy) -> StoredPolicy:

@@ -7,15 +7,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from entropy_rl.config import PolicyConfig
 from entropy_rl.data.tokenizers import countdown_tokenizer
 from entropy_rl.models.parameters import logical_axes
 from entropy_rl.objectives import PPOClip
 from entropy_rl.parallelism import MeshConfig, parameter_shardings
+from entropy_rl.starting_policy import starting_policy
 from entropy_rl.stored_policy import StoredPolicy, read_policy, save_policy, save_skeleton
 from entropy_rl.training.checkpoint import Checkpoints, Progress
 from entropy_rl.training.learner import Learner
 from entropy_rl.training.optimizer import AdamW
 from tests.policies import TINY, tiny_policy
+from tests.runs import make_config
 
 
 @pytest.fixture
@@ -38,6 +41,16 @@ def test_a_saved_policy_keeps_parameters_and_every_stop_id(stored, tmp_path):
     again = read_policy(tmp_path / "policy")
     assert again.tokenizer.stop_ids == (1, 5) and again.policy.config == TINY
     assert_equal(again.params, stored.params)
+
+
+def test_a_folder_must_hold_the_architecture_that_was_announced(stored, tmp_path):
+    save_policy(stored, tmp_path / "policy")
+    announced = PolicyConfig(directory=tmp_path / "policy", architecture=stored.policy.config)
+    config = replace(make_config(tmp_path), policy=announced, warm_start=None)
+    assert_equal(starting_policy(config).params, stored.params)
+    larger = replace(announced, architecture=replace(stored.policy.config, num_layers=23))
+    with pytest.raises(ValueError, match="announced.*num_layers=23"):
+        starting_policy(replace(config, policy=larger))
 
 
 def test_a_folder_that_holds_something_is_not_written_over(stored, tmp_path):

@@ -47,12 +47,14 @@ class Schema(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class Plain(Schema):
-    """Rows {prompt, answer}, taken as they are: a text or a list of {role, content}; a text or a number."""
+    """Rows {prompt, answer}: a text or a list of {role, content}; a text or a number."""
 
     prompt_column: str = "prompt"
     """Column of what is asked."""
     answer_column: str = "answer"
     """Column of the answer to compare with."""
+    boxed: bool = False
+    r"""Ask for the answer in \boxed{}, unless the last turn does; False takes prompts as they are."""
     data_source: str = "plain"
 
     @property
@@ -64,6 +66,9 @@ class Plain(Schema):
             messages = _conversation(row, self.prompt_column)
         else:
             messages = _user_turn(require_text(row, self.prompt_column))
+        if self.boxed:
+            *earlier, last = messages
+            messages = (*earlier, ChatMessage(last.role, ask_for_box(last.content)))
         return messages, _text_or_number(row, self.answer_column)
 
 

@@ -88,6 +88,14 @@ def test_plain_rows_are_taken_as_they_are(tmp_path):
     assert prompts[1].content == (ChatMessage("system", "s"), ChatMessage("user", "u"))
 
 
+def test_plain_rows_ask_for_a_box_when_told_to():
+    text, _ = Plain(boxed=True).read({"prompt": "1+1?", "answer": 2})
+    assert text == (ChatMessage("user", f"1+1?\n\n{BOXED_INSTRUCTION}"),)
+    turns = [{"role": "user", "content": "a"}, {"role": "user", "content": r"b in \boxed{}"}]
+    (first, last), _ = Plain(boxed=True).read({"prompt": turns, "answer": 2})
+    assert (first.content, last.content) == ("a", r"b in \boxed{}")
+
+
 def test_without_chat_the_content_is_plain_text(tmp_path):
     path = write_jsonl(tmp_path / "x.jsonl", GOOD_LINE)
     (prompt,) = read_prompts(PromptFile(path=path, schema=Plain(), chat=False)).prompts
