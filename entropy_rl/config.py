@@ -13,6 +13,7 @@ from entropy_rl.data.tokenizers import Tokenizer
 from entropy_rl.kernel_choice import KernelConfig, Kernels
 from entropy_rl.models.config import Qwen2Config
 from entropy_rl.models.policy import Policy
+from entropy_rl.models.rematerialization import Rematerialize
 from entropy_rl.objectives import (
     Aggregation,
     GroupAdvantage,
@@ -43,8 +44,9 @@ class PolicyConfig:
     """Dtype in which parameters are kept and updated."""
     compute_dtype: Dtype = "float32"
     """Dtype of activations and matrix products."""
-    rematerialize: bool = False
-    """Recompute each layer in the backward pass instead of keeping its activations."""
+    rematerialize: Rematerialize = Policy.rematerialize
+    """What the backward pass computes again: none of it; all but matrix products (dots); all but the input of
+    each layer (layer), which may be kept in the host's memory (offload)."""
 
     def __post_init__(self):
         if self.directory is None and self.architecture is None:

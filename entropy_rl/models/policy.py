@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float, Int
 from entropy_rl.models.cache import Cache, Prefix
 from entropy_rl.models.config import Qwen2Config
 from entropy_rl.models.qwen2 import Qwen2
+from entropy_rl.models.rematerialization import Rematerialize
 from entropy_rl.models.training_attention import TrainingAttention, XLAAttention
 from pallas_kernels.sharding import Shards
 from pallas_kernels.token_statistics import Implementation, XLATiles, token_statistics
@@ -31,8 +32,8 @@ class Policy:
     """The architecture."""
     compute_dtype: str = "float32"
     """Dtype of activations and matrix products; norms, softmax and logits are f32 all the same."""
-    rematerialize: bool = False
-    """Whether the backward pass computes each layer again whole, instead of keeping its matrix products."""
+    rematerialize: Rematerialize = "dots"
+    """What the backward pass keeps of each layer; the rest it computes again."""
     attention: TrainingAttention = XLAAttention()
     """Attention of whole sequences and prompts. Single tokens are decoded by plain XLA all the same."""
     statistics: Implementation = XLATiles()

@@ -17,7 +17,8 @@ from entropy_rl.models.attention import attend, by_head, rope_angles, rotate
 from entropy_rl.models.cache import Cache, Prefix
 from entropy_rl.models.config import Qwen2Config
 from entropy_rl.models.parameters import TABLE
-from entropy_rl.models.training_attention import KEPT, TrainingAttention
+from entropy_rl.models.rematerialization import Rematerialize, rematerialized
+from entropy_rl.models.training_attention import TrainingAttention
 from pallas_kernels.sharding import Shards
 
 
@@ -96,9 +97,9 @@ class Qwen2(nnx.Module):
         config: Qwen2Config,
         *,
         rngs: nnx.Rngs,
-        param_dtype=jnp.float32,
-        compute_dtype: str = "float32",
-        rematerialize: bool = False,
+        param_dtype,
+        compute_dtype: str,
+        rematerialize: Rematerialize,
         attention: TrainingAttention,
         shards: Shards | None = None,
     ):
@@ -149,12 +150,7 @@ class Qwen2(nnx.Module):
             mixed = attention(q, k, v, shared)
             return layer.finish(x_BTD, mixed), (k[:, :, 0], v[:, :, 0]) if keep_kv else None
 
-        # Products, and what a kernel made of them, are worth keeping for the backward pass; what lies between
-        # them is cheaper to compute again than to store. `prevent_cse` is not needed inside a scan.
-        offered = jax.checkpoint_policies
-        products, kernels = offered.dots_saveable, offered.save_only_these_names(KEPT)
-        keep = None if self.rematerialize else offered.save_from_both_policies(products, kernels)
-        body = jax.checkpoint(body, policy=keep, prevent_cse=False)
+        body = rematerialized(body, self.rematerialize)
         shared = None if prefix is None else (prefix.k_LPKSH, prefix.v_LPKSH)
         x_BTD, kv = jax.lax.scan(body, self._embed(tokens_BT), (layers, shared))
         return self._final(x_BTD), kv

@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from functools import partial
+from typing import get_args
 
 import jax
 import pytest
@@ -11,6 +12,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from entropy_rl.models.config import QWEN2_5, Qwen2Config
 from entropy_rl.models.parameters import logical_axes
 from entropy_rl.models.policy import Policy
+from entropy_rl.models.rematerialization import Rematerialize
 from entropy_rl.models.training_attention import CuDNNAttention, SplashAttention
 from entropy_rl.parallelism.mesh import MeshConfig, batch_sharding, parameter_shardings
 from entropy_rl.plan.topology import Topology
@@ -104,7 +106,7 @@ def test_splash_attention_compiles_for_a_mesh(tpu_devices):
     assert not re.search("all-gather|all-reduce|all-to-all|collective-permute", program.as_text())
 
 
-def policy_gradient(mesh, attention, rematerialize: bool):
+def policy_gradient(mesh, attention, rematerialize: Rematerialize):
     """The gradient of a small policy with 14 heads, on 4 devices; 2 prompts have 4 responses each."""
     sizes = {"num_layers": 2, "vocab_size": 256, "hidden_size": 256, "intermediate_size": 512}
     small = dataclasses.replace(QWEN2_5["0.5B"], **sizes)
@@ -126,12 +128,12 @@ def policy_gradient(mesh, attention, rematerialize: bool):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rematerialize", [False, True])
+@pytest.mark.parametrize("rematerialize", get_args(Rematerialize))
 def test_a_sharded_policy_runs_the_splash_kernel_on_each_share(tpu_devices, rematerialize):
     mesh = MeshConfig(data=2, tensor=2).build(tpu_devices("v5e:2x2"))
     program = policy_gradient(mesh, SplashAttention(), rematerialize)
     # Prompts and responses each pass through the one layer that is compiled.
-    assert count_kernels(program) == [4 if rematerialize else 2, 2, 2]
+    assert count_kernels(program) == [4 if rematerialize in ("layer", "offload") else 2, 2, 2]
     # A device holds 4 of the 8 rows and 7 of the 14 heads; 300 response tokens stand in blocks of 384.
     assert re.search(r"%splash_mha_fwd\S* = .*bf16\[4,7,384,64\]", program.as_text())
 
@@ -139,7 +141,7 @@ def test_a_sharded_policy_runs_the_splash_kernel_on_each_share(tpu_devices, rema
 @pytest.mark.slow
 def test_a_sharded_policy_runs_cudnn_on_each_share(gpus):
     mesh = MeshConfig(data=2, tensor=2).build(gpus)
-    text = policy_gradient(mesh, CuDNNAttention(), rematerialize=False).as_text()
+    text = policy_gradient(mesh, CuDNNAttention(), rematerialize="dots").as_text()
     # Forward, backward, and forward again for the backward pass; of prompts and of responses.
     assert len(re.findall(r'"__cudnn\$fmhaSoftmax"', text)) == 4
     assert len(re.findall(r'"__cudnn\$fmhaSoftmaxBackward"', text)) == 2
