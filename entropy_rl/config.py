@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import jax
+from etils import epath
 
 from entropy_rl.data.prompts import Prompt
 from entropy_rl.data.tasks import CountdownTask, Task
@@ -137,6 +138,9 @@ class RunConfig:
     """Decides initial parameters, order of prompts and every sampled token."""
     runs_folder: Path = Path("runs")
     """Where the folders of runs lie."""
+    checkpoint_folder: str | None = None
+    """Where checkpoints lie, as FOLDER/NAME/checkpoints: storage that outlives the machine and that all
+    processes see, such as gs://bucket/runs. None: in the folder of the run."""
     checkpoint_every_steps: int = 25
     """Save a checkpoint after each so many steps, and after the last."""
     keep_checkpoints: int = 2
@@ -163,6 +167,12 @@ class RunConfig:
                     f"mesh.data * mesh.fsdp must divide {what}, got {shards} and {number}; change the one or "
                     "the other"
                 )
+
+    @property
+    def checkpoints(self) -> epath.Path:
+        """Folder of this run's checkpoints."""
+        root = self.runs_folder if self.checkpoint_folder is None else self.checkpoint_folder
+        return epath.Path(root) / self.name / "checkpoints"
 
     def key(self, stream: Literal["init", "sampler", "selection", "evaluation"], step: int = 0) -> jax.Array:
         """Random key of one use at one step; together they are all the randomness of a run."""

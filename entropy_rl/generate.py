@@ -19,7 +19,7 @@ from entropy_rl.stored_policy import StoredPolicy
 def read_prompt_texts(path: Path) -> list[str]:
     """The texts of a JSONL file of {"prompt"}. Raises ValueError with file and line at the first bad row."""
     texts = []
-    for line, row in read_rows(Path(path), ("prompt",)):
+    for line, row in read_rows(path, ("prompt",)):
         if isinstance(row, RowError) or not isinstance(row.get("prompt"), str):
             raise ValueError(f'{path}:{line}: a row must be {{"prompt": TEXT}}, got {row}')
         texts.append(row["prompt"])

@@ -15,6 +15,7 @@ from entropy_rl.models.parameters import logical_axes
 from entropy_rl.observability.bar import Bar
 from entropy_rl.observability.json_files import json_value
 from entropy_rl.parallelism import parameter_shardings
+from entropy_rl.paths import reach
 from entropy_rl.stored_policy import StoredPolicy, read_policy, save_policy
 from entropy_rl.training.warm_start import Demonstrations, warm_start
 
@@ -49,7 +50,7 @@ def warm_start_folder(config: RunConfig) -> Path:
     ]
     digest = hashlib.sha256(json.dumps([json_value(part) for part in parts], sort_keys=True).encode())
     if config.warm_start.demonstrations_file is not None:
-        digest.update(config.warm_start.demonstrations_file.read_bytes())
+        digest.update(reach(config.warm_start.demonstrations_file).read_bytes())
     if config.policy.directory is not None:
         for file in sorted(config.policy.directory.iterdir()):
             status = file.stat()

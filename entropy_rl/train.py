@@ -22,6 +22,7 @@ from entropy_rl.observability.progress import ProgressReport
 from entropy_rl.observability.run_folder import RunFolder, run_exists
 from entropy_rl.observability.run_record import METRICS_FILE, read_history, read_rows
 from entropy_rl.parallelism import batch_sharding
+from entropy_rl.paths import reach
 from entropy_rl.sampler import Sampler
 from entropy_rl.starting_policy import starting_policy
 from entropy_rl.step_metrics import reward_metrics, time_metrics
@@ -70,7 +71,8 @@ def train(config: RunConfig, *, resume: bool = False, overwrite: bool = False) -
     """Runs `config` to its last step and returns what summary.json holds.
 
     `resume` goes on from the newest checkpoint, bit for bit as if the run had never stopped (one that was
-    killed before its first checkpoint begins again); `overwrite` deletes an earlier run of the same name.
+    killed before its first checkpoint begins again), on another machine too where `config.checkpoint_folder`
+    outlives the first; `overwrite` deletes an earlier run of the same name.
     Raises ValueError for settings that cannot work, RuntimeError when updates stop being finite.
     """
     check_folder(config, resume=resume, overwrite=overwrite)
@@ -137,11 +139,14 @@ def take_step(bench: Workbench, grader: Grader, state: TrainState, step: int) ->
 
 def check_folder(config: RunConfig, *, resume: bool, overwrite: bool) -> None:
     """Refuses what cannot work with the run's folder, before anything is loaded or written."""
-    exists = run_exists(config.runs_folder, config.name)
     path = config.runs_folder / config.name
+    exists = run_exists(config.runs_folder, config.name)
+    elsewhere = config.checkpoint_folder is not None
+    if elsewhere and reach(config.checkpoints).exists():
+        path, exists = config.checkpoints, True
     if resume and overwrite:
         raise ValueError("a run is either resumed or overwritten, got both --resume and --overwrite")
-    if resume and not exists:
+    if resume and not exists and not elsewhere:  # a fresh machine cannot know whether there was a checkpoint
         raise ValueError(
             f"a run to resume must exist, {path} holds none; check --name, or leave --resume out"
         )
@@ -156,7 +161,7 @@ def open_run(bench: Workbench, *, resume: bool, overwrite: bool) -> tuple[RunFol
     """The run's folder, its checkpoints and how far it had come; nothing is written before all checks."""
     config, done = bench.config, None
     if resume:
-        with closing(Checkpoints(config.runs_folder / config.name / "checkpoints")) as earlier:
+        with closing(Checkpoints(config.checkpoints)) as earlier:
             done = earlier.progress()
     if done is None:
         done = Progress(step=0, num_updates=0, seed=config.seed, data_position={}, entropy_history=[])
@@ -166,15 +171,18 @@ def open_run(bench: Workbench, *, resume: bool, overwrite: bool) -> tuple[RunFol
                 f"a resumed run must keep its seed {done.seed}, got {config.seed}; leave it as it was"
             )
         bench.prompts.set_state(done.data_position)
+    if overwrite and config.checkpoint_folder is not None:
+        reach(config.checkpoints).rmtree(missing_ok=True)
+    goes_on = resume and (done.step > 0 or run_exists(config.runs_folder, config.name))
     folder = RunFolder.create(
         config.runs_folder,
         config.name,
         config,
-        resume_step=done.step if resume else None,
+        resume_step=done.step if goes_on else None,
         resume_history=done.entropy_history,
         overwrite=overwrite,
     )
-    return folder, Checkpoints(folder.checkpoints, keep=config.keep_checkpoints), done
+    return folder, Checkpoints(config.checkpoints, keep=config.keep_checkpoints), done
 
 
 def begin(bench: Workbench, checkpoints: Checkpoints) -> TrainState:

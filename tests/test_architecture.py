@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-LOWEST = {"types": 0, "parallelism": 0, "objectives": 1, "models": 1, "rewards": 1, "observability": 1}
+LOWEST = {
+    "types": 0,
+    "paths": 0,
+    "parallelism": 0,
+    "objectives": 1,
+    "models": 1,
+    "rewards": 1,
+    "observability": 1,
+}
 FLOORS = LOWEST | {"data": 2, "sampler": 2, "training": 3, "evaluation": 3}
 TOP = 4  # whatever else lies in entropy_rl: configuration, command line, programmes, benchmarks
 JAX_FREE = {"rewards", "observability"}  # worker processes load them, and must start fast

@@ -8,11 +8,11 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from entropy_rl.data.prompts import Prompt
 from entropy_rl.data.rows import RowError, read_rows, require, require_text
 from entropy_rl.data.tokenizers import ChatMessage
+from entropy_rl.paths import AnyPath
 from entropy_rl.rewards.math_answer import gsm8k_answer, last_boxed
 
 BOXED_INSTRUCTION = r"Reason step by step, and put the final answer within \boxed{}."
@@ -149,8 +149,8 @@ def _conversation(row: dict, column: str) -> Messages:
 class PromptFile:
     """A file of prompts and how to read it."""
 
-    path: Path
-    """A .jsonl or .parquet file."""
+    path: AnyPath
+    """A .jsonl or .parquet file, here or on gs:// or s3:// (in a configuration: `epath.Path` of etils)."""
     schema: Schema
     """Which columns hold what."""
     chat: bool = True

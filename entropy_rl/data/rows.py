@@ -2,10 +2,13 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import PurePath
 
 import pyarrow
 import pyarrow.parquet
+from etils import epath
+
+from entropy_rl.paths import AnyPath, reach
 
 _BATCH_ROWS = 1024
 
@@ -18,19 +21,24 @@ Row = tuple[int, dict | RowError]
 """Number of the line (of the row, in Parquet), from 1, and what stands there."""
 
 
-def read_rows(path: Path, columns: tuple[str, ...]) -> Iterator[Row]:
-    """Every row of a .jsonl or .parquet file. Raises ValueError when the file as a whole cannot be read."""
+def read_rows(path: AnyPath | str, columns: tuple[str, ...]) -> Iterator[Row]:
+    """Every row of a .jsonl or .parquet file, here or in object storage.
+
+    Raises ValueError when the file as a whole cannot be read.
+    """
     readers = {".jsonl": _read_jsonl, ".parquet": _read_parquet}
-    if path.suffix not in readers:
+    suffix = PurePath(path).suffix
+    if suffix not in readers:
         raise ValueError(
             f"a prompt file must end in {' or '.join(readers)}; got {path}; convert it, or correct its name"
         )
-    if not path.is_file():
+    reached = reach(path)
+    if not reached.is_file():
         raise ValueError(f"a prompt file must exist; {path} does not; check the path")
-    return readers[path.suffix](path, columns)
+    return readers[suffix](reached, columns)
 
 
-def _read_jsonl(path: Path, columns: tuple[str, ...]) -> Iterator[Row]:
+def _read_jsonl(path: epath.Path, columns: tuple[str, ...]) -> Iterator[Row]:
     with path.open("rb") as file:
         for line, text in enumerate(file, start=1):
             if text.strip():
@@ -47,9 +55,9 @@ def _parse_line(text: bytes) -> dict | RowError:
     return row if isinstance(row, dict) else RowError(f"the line must be a JSON object; got {_kind(row)}")
 
 
-def _read_parquet(path: Path, columns: tuple[str, ...]) -> Iterator[Row]:
+def _read_parquet(path: epath.Path, columns: tuple[str, ...]) -> Iterator[Row]:
     try:
-        with pyarrow.parquet.ParquetFile(path) as file:
+        with path.open("rb") as stream, pyarrow.parquet.ParquetFile(stream) as file:
             missing = set(columns) - set(file.schema_arrow.names)
             if missing:
                 raise ValueError(

@@ -1,17 +1,16 @@
 """Rows {"prompt", "completion"} of a JSONL file: demonstrations to learn from, or texts to score."""
 
-from pathlib import Path
-
 from entropy_rl.data.rows import RowError, read_rows
+from entropy_rl.paths import AnyPath
 
 
-def read_text_pairs(path: Path) -> list[tuple[str, str]]:
+def read_text_pairs(path: AnyPath) -> list[tuple[str, str]]:
     """Every (prompt, completion) of a file, in order; blank lines are passed over.
 
     Raises ValueError with file and line at the first row that is not such a pair, or when there is none.
     """
     pairs = []
-    for line, row in read_rows(Path(path), ("prompt", "completion")):
+    for line, row in read_rows(path, ("prompt", "completion")):
         if isinstance(row, RowError):
             raise ValueError(f"{path}:{line}: {row}")
         for column in ("prompt", "completion"):

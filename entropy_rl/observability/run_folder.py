@@ -96,6 +96,7 @@ class RunFolder:
             config: settings, resolved: a dataclass or mapping, nested at will.
             resume_step: last step of the checkpoint that the run goes on from. Later rows are dropped.
             resume_history: the entropy history that the checkpoint holds; goes before what the files say.
+                With one, the folder may be absent: the run comes from another machine.
             overwrite: remove what an earlier run of this name left (its checkpoints too) and begin anew.
 
         Raises:
@@ -106,7 +107,7 @@ class RunFolder:
         exists = run_exists(root, name)
         if resume_step is not None and overwrite:
             raise ValueError("a run is either resumed or overwritten, got both; drop one of them")
-        if resume_step is not None and not exists:
+        if resume_step is not None and not exists and not resume_history:
             raise ValueError(f"a run to resume must exist, got {path}, which holds none; check the name")
         if exists and resume_step is None and not overwrite:
             raise ValueError(
@@ -126,10 +127,6 @@ class RunFolder:
         folder = cls(path, name, last_step=resume_step, history=history, events=events)
         folder._write_history()
         return folder
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.path / "checkpoints"
 
     @property
     def history_path(self) -> Path:

@@ -6,11 +6,11 @@ frozen reference of a KL term is the policy the run began with, and is read agai
 """
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import jax
 import orbax.checkpoint as ocp
 
+from entropy_rl.paths import AnyPath, reach
 from entropy_rl.training.learner import TrainState
 
 
@@ -33,9 +33,9 @@ class Progress:
 class Checkpoints:
     """The checkpoints of one run; saving goes on in the background while the run does."""
 
-    def __init__(self, folder: Path, *, keep: int | None = None):
+    def __init__(self, folder: AnyPath, *, keep: int | None = None):
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=keep is not None)
-        self._manager = ocp.CheckpointManager(Path(folder).resolve(), options=options)
+        self._manager = ocp.CheckpointManager(reach(folder), options=options)
 
     @property
     def steps(self) -> list[int]:

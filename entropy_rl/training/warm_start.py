@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Int32
 
 from entropy_rl.data.tokenizers import Tokenizer
 from entropy_rl.models.policy import Policy
+from entropy_rl.paths import AnyPath
 from entropy_rl.training.optimizer import AdamW, Optimizer
 
 
@@ -28,8 +29,9 @@ class WarmStart:
     """How many the task makes; a file brings its own."""
     optimizer: Optimizer = AdamW(learning_rate=1e-3, warmup_updates=20)
     """Optimiser of the warm start alone."""
-    demonstrations_file: Path | None = None
-    """JSONL of {"prompt", "completion"}; None asks the task, which countdown can answer."""
+    demonstrations_file: AnyPath | None = None
+    """JSONL of {"prompt", "completion"}, here or in object storage; None asks the task, which countdown can
+    answer."""
     cache_folder: Path = Path("policies")
     """Where results are kept; a second run with equal settings starts from the kept policy."""
 
