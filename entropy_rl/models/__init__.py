@@ -1,4 +1,4 @@
-"""Qwen2 in Flax NNX behind one seam, `Policy`: elsewhere a model is a plain pytree of parameters.
+"""Qwen2 and dense Qwen3 in Flax NNX behind one seam, `Policy`: elsewhere a model is a plain pytree of arrays.
 
 config.py      the architecture, every published size, Hugging Face's config.json
 parameters.py  one table: shape, logical axes, initialiser and Hugging Face name of every parameter

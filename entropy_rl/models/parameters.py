@@ -85,6 +85,8 @@ _LAYER = (
     ("key_bias",   "kv_heads head_dim",       "self_attn.k_proj.bias",   "(kv_heads head_dim)",       ZEROS),
     ("value",      "embed kv_heads head_dim", "self_attn.v_proj.weight", "(kv_heads head_dim) embed", NORMAL),
     ("value_bias", "kv_heads head_dim",       "self_attn.v_proj.bias",   "(kv_heads head_dim)",       ZEROS),
+    ("query_norm", "head_dim",                "self_attn.q_norm.weight", "head_dim",                  ONES),
+    ("key_norm",   "head_dim",                "self_attn.k_norm.weight", "head_dim",                  ONES),
     ("output",     "heads head_dim embed",    "self_attn.o_proj.weight", "embed (heads head_dim)",    NORMAL),
     ("mlp_norm",   "embed",                   "post_attention_layernorm.weight", "embed",             ONES),
     ("gate",       "embed mlp",               "mlp.gate_proj.weight",    "mlp embed",                 NORMAL),
@@ -108,7 +110,10 @@ TABLE: dict[str, Parameter] = {
         ),
     )
 }
-"""Every parameter by its path."""
+"""Every parameter by its path; no model has all of them."""
+
+_BIASES = ("layers.query_bias", "layers.key_bias", "layers.value_bias")
+_QK_NORMS = ("layers.query_norm", "layers.key_norm")
 
 
 def axis_sizes(config: Qwen2Config) -> dict[str, int]:
@@ -125,8 +130,9 @@ def axis_sizes(config: Qwen2Config) -> dict[str, int]:
 
 
 def parameters(config: Qwen2Config) -> list[Parameter]:
-    """The rows this model has: a tied model has no head of its own."""
-    return [row for row in TABLE.values() if not (row.path == "head" and config.tie_embeddings)]
+    """The rows this model has: a head only when untied; either biases or query and key norms."""
+    absent = set(_BIASES if config.qk_norm else _QK_NORMS) | ({"head"} if config.tie_embeddings else set())
+    return [row for path, row in TABLE.items() if path not in absent]
 
 
 def tree(leaves: Mapping[str, Any]) -> dict[str, Any]:

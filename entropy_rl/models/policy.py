@@ -26,7 +26,7 @@ Params = dict[str, Any]
 
 @dataclass(frozen=True)
 class Policy:
-    """A Qwen2 model as pure functions."""
+    """A Qwen2 or dense Qwen3 model as pure functions."""
 
     config: Qwen2Config
     """The architecture."""

@@ -1,5 +1,7 @@
 """Qwen2 in Flax NNX: grouped-query attention with q/k/v biases, rotary embedding, RMSNorm, gated MLP.
 
+With `Qwen2Config.qk_norm` it is dense Qwen3: queries and keys are normalised, and there are no biases.
+
 The layers are created stacked and run by `lax.scan`, so that one layer is traced and compiled whatever
 their number. Parameters keep their own dtype and are cast where they are used; norms, rotary embedding and
 softmax are computed in f32.
@@ -16,22 +18,28 @@ from jaxtyping import Array, Float, Int, Int32
 from entropy_rl.models.attention import attend, by_head, rope_angles, rotate
 from entropy_rl.models.cache import Cache, Prefix
 from entropy_rl.models.config import Qwen2Config
-from entropy_rl.models.parameters import TABLE
+from entropy_rl.models.parameters import TABLE, parameters
 from entropy_rl.models.rematerialization import Rematerialize, rematerialized
 from entropy_rl.models.training_attention import TrainingAttention
 from pallas_kernels.sharding import Shards
 
 
-def _declare(config: Qwen2Config, rngs: nnx.Rngs, dtype, path: str) -> nnx.Param:
+def _declare(config: Qwen2Config, rngs: nnx.Rngs, dtype, path: str) -> nnx.Param | None:
+    """The parameter of that row of the table; None when this model has none."""
     row = TABLE[path]
+    if row not in parameters(config):
+        return None
     return nnx.Param(row.init(rngs.params(), row.layer_shape(config), dtype))
 
 
-def rms_norm(x_BTD: Float[Array, "B T D"], scale_D: Float[Array, " D"], eps: float) -> Float[Array, "B T D"]:
-    """Root-mean-square normalisation (arXiv 1910.07467), in f32."""
-    x = x_BTD.astype(jnp.float32)
-    normal = x * jax.lax.rsqrt(jnp.mean(x * x, axis=-1, keepdims=True) + eps)
-    return (normal * scale_D.astype(jnp.float32)[None, None]).astype(x_BTD.dtype)
+def rms_norm(
+    x: Float[Array, "*batch D"], scale_D: Float[Array, " D"], eps: float
+) -> Float[Array, "*batch D"]:
+    """Root-mean-square normalisation of the last axis (arXiv 1910.07467), in f32."""
+    wide = x.astype(jnp.float32)
+    normal = wide * jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + eps)
+    scale = scale_D.astype(jnp.float32).reshape((1,) * (x.ndim - 1) + (-1,))
+    return (normal * scale).astype(x.dtype)
 
 
 def _linear(
@@ -64,6 +72,8 @@ class Layer(nnx.Module):
         self.key_bias = param("layers.key_bias")
         self.value = param("layers.value")
         self.value_bias = param("layers.value_bias")
+        self.query_norm = param("layers.query_norm")
+        self.key_norm = param("layers.key_norm")
         self.output = param("layers.output")
         self.mlp_norm = param("layers.mlp_norm")
         self.gate = param("layers.gate")
@@ -71,11 +81,14 @@ class Layer(nnx.Module):
         self.down = param("layers.down")
 
     def project(self, x_BTD: Float[Array, "B T D"], rope: tuple[Array, Array]) -> tuple[Array, Array, Array]:
-        """Queries [B, T, N, H], keys and values [B, T, K, H]; queries and keys are rotated."""
+        """Queries [B, T, N, H], keys and values [B, T, K, H]; queries and keys normalised and rotated."""
         x_BTD = rms_norm(x_BTD, self.input_norm[...], self.eps)
         q_BTNH = _linear(x_BTD, self.query, self.query_bias)
         k_BTKH = _linear(x_BTD, self.key, self.key_bias)
         v_BTKH = _linear(x_BTD, self.value, self.value_bias)
+        if self.query_norm is not None:
+            q_BTNH = rms_norm(q_BTNH, self.query_norm[...], self.eps)
+            k_BTKH = rms_norm(k_BTKH, self.key_norm[...], self.eps)
         return rotate(q_BTNH, rope), rotate(k_BTKH, rope), v_BTKH
 
     def finish(
@@ -118,8 +131,7 @@ class Qwen2(nnx.Module):
 
         self.layers = stack(rngs)
         self.final_norm = param("final_norm")
-        if not config.tie_embeddings:
-            self.head = param("head")
+        self.head = param("head")
 
     def __call__(
         self,

@@ -1,4 +1,4 @@
-"""A tiny policy for the tests of models: every axis another size, most of them prime, no parameter zero."""
+"""A tiny policy for the tests of models, no parameter of which is zero."""
 
 import jax
 import jax.numpy as jnp
@@ -7,37 +7,28 @@ import pytest
 
 from entropy_rl.models.config import Qwen2Config
 from entropy_rl.models.policy import Policy
-
-TINY = Qwen2Config(
-    vocab_size=31,
-    num_layers=3,
-    hidden_size=13,
-    intermediate_size=17,
-    num_heads=6,
-    num_kv_heads=2,
-    head_dim=10,
-    rope_theta=1e4,
-)
+from tests.models.families import QWEN2
 
 
 @pytest.fixture(scope="session")
-def config() -> Qwen2Config:
-    return TINY
+def config(request) -> Qwen2Config:
+    """Qwen2's, or that of the family a test asks for."""
+    return getattr(request, "param", QWEN2)
 
 
 @pytest.fixture(scope="session")
-def policy() -> Policy:
-    return Policy(TINY)
+def policy(config) -> Policy:
+    return Policy(config)
 
 
 @pytest.fixture(scope="session")
 def params(policy):
     """Far from their initial values: biases and norms are random too, and attention is not uniform."""
     draw = np.random.default_rng(0).normal
-    centre = {"input_norm": 1.0, "mlp_norm": 1.0, "final_norm": 1.0}
 
     def value(path, leaf):
-        return jnp.asarray(draw(centre.get(path[-1].key, 0.0), 0.3, leaf.shape), leaf.dtype)
+        centre = 1.0 if path[-1].key.endswith("norm") else 0.0
+        return jnp.asarray(draw(centre, 0.3, leaf.shape), leaf.dtype)
 
     return jax.tree_util.tree_map_with_path(value, policy.abstract_params())
 

@@ -8,6 +8,9 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from entropy_rl.models.hf import INDEX, SINGLE, load_pretrained, save_pretrained
+from tests.models.families import both_families
+
+pytestmark = both_families
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

@@ -3,18 +3,27 @@ import numpy as np
 import pytest
 
 from entropy_rl.models import parameters as pm
+from tests.models.families import QWEN2, QWEN3, both_families
 
 
+@both_families
 def test_the_model_has_exactly_the_parameters_of_the_table(policy, config):
     shapes = jax.tree.map(lambda leaf: leaf.shape, policy.abstract_params())
     assert shapes == pm.tree({row.path: row.shape(config) for row in pm.parameters(config)})
 
 
+@both_families
 def test_logical_axes_have_the_structure_of_the_parameters(policy, config):
     axes = pm.logical_axes(config)
     is_axes = lambda node: isinstance(node, tuple)  # noqa: E731
     assert jax.tree.structure(axes, is_leaf=is_axes) == jax.tree.structure(policy.abstract_params())
     assert axes["layers"]["query"] == ("layers", "embed", "heads", "head_dim")
+
+
+def test_query_and_key_norms_take_the_place_of_biases():
+    paths = [{row.path for row in pm.parameters(config)} for config in (QWEN2, QWEN3)]
+    assert paths[0] - paths[1] == {"layers.query_bias", "layers.key_bias", "layers.value_bias"}
+    assert paths[1] - paths[0] == {"layers.query_norm", "layers.key_norm"}
 
 
 @pytest.mark.parametrize("row", pm.TABLE.values(), ids=pm.TABLE)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from entropy_rl.models.policy import Policy
+from tests.models.families import both_families
 
 GROUP = 3
 
@@ -34,6 +35,7 @@ def gradient(policy, params, *batch):
     return jax.grad(value)(params)
 
 
+@both_families
 def test_response_hidden_equals_the_plain_pass_over_prompt_and_response(policy, params, batch):
     prompt_ids_PS, prompt_mask_PS, response_ids_BT = batch
     hidden_BTD = compiled(policy.response_hidden)(params, *batch)
@@ -44,6 +46,7 @@ def test_response_hidden_equals_the_plain_pass_over_prompt_and_response(policy, 
         np.testing.assert_allclose(hidden_BTD[b], whole[len(prompt) - 1 : -1], atol=1e-5)
 
 
+@both_families
 def test_prefill_and_decode_equal_response_hidden(policy, params, batch):
     prompt_ids_PS, prompt_mask_PS, response_ids_BT = batch
     hidden_BTD = compiled(policy.response_hidden)(params, *batch)

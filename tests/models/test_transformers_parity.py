@@ -1,4 +1,4 @@
-"""The same function as transformers' Qwen2: stored goldens everywhere, live both ways where torch is."""
+"""The same functions as transformers' Qwen2 and Qwen3: stored goldens, and live both ways where torch is."""
 
 import os
 import sys
@@ -11,6 +11,7 @@ import pytest
 
 from entropy_rl.models.hf import load_pretrained, save_pretrained
 from entropy_rl.models.policy import Policy
+from tests.models.families import both_families
 
 GOLDENS = Path(__file__).parent / "goldens"
 POLICIES = Path(os.environ.get("ENTROPY_RL_POLICIES", "policies"))
@@ -29,7 +30,7 @@ def our_logits(directory: Path, tokens_BT) -> np.ndarray:
     return np.asarray(score(params, jnp.asarray(tokens_BT, jnp.int32)))
 
 
-@pytest.mark.parametrize("name", ["tied", "untied"])
+@pytest.mark.parametrize("name", ["tied", "untied", "qwen3"])
 def test_logits_equal_the_stored_ones(name):
     expected = np.load(GOLDENS / name / "expected.npz")
     logits = our_logits(GOLDENS / name, expected["tokens"])
@@ -38,7 +39,7 @@ def test_logits_equal_the_stored_ones(name):
 
 @pytest.fixture
 def hugging_face(monkeypatch):
-    """torch, transformers' Qwen2, and the maker of random models."""
+    """torch, transformers' loader, and the maker of random models."""
     torch = pytest.importorskip("torch")
     monkeypatch.syspath_prepend(GOLDENS)
     from make import random_model
@@ -49,9 +50,10 @@ def hugging_face(monkeypatch):
 
 
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
-def test_a_model_saved_by_transformers_gives_its_logits(hugging_face, tmp_path, tied):
+@pytest.mark.parametrize("family", ["qwen2", "qwen3"])
+def test_a_model_saved_by_transformers_gives_its_logits(hugging_face, tmp_path, family, tied):
     torch, _, random_model = hugging_face
-    model = random_model(tied)
+    model = random_model(family, tied)
     model.save_pretrained(tmp_path, max_shard_size="20KB")
     tokens = torch.randint(31, (3, 19))
     with torch.no_grad():
@@ -59,6 +61,7 @@ def test_a_model_saved_by_transformers_gives_its_logits(hugging_face, tmp_path, 
     np.testing.assert_allclose(our_logits(tmp_path, tokens.numpy()), expected, rtol=0, atol=1e-4)
 
 
+@both_families
 @pytest.mark.parametrize("max_shard_bytes", [1 << 30, 5000], ids=["single", "sharded"])
 def test_transformers_loads_a_model_saved_here_and_gives_its_logits(
     hugging_face, policy, params, tmp_path, max_shard_bytes
@@ -66,7 +69,7 @@ def test_transformers_loads_a_model_saved_here_and_gives_its_logits(
     torch, auto_model, _ = hugging_face
     save_pretrained(tmp_path, policy.config, params, dtype="float32", max_shard_bytes=max_shard_bytes)
     model = auto_model.from_pretrained(tmp_path, dtype=torch.float32)
-    assert type(model).__name__ == "Qwen2ForCausalLM"
+    assert type(model).__name__ == ("Qwen3ForCausalLM" if policy.config.qk_norm else "Qwen2ForCausalLM")
     tokens = torch.randint(31, (3, 19))
     with torch.no_grad():
         expected = model(tokens).logits.numpy()
@@ -74,6 +77,7 @@ def test_transformers_loads_a_model_saved_here_and_gives_its_logits(
     np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4)
 
 
+@both_families
 def test_left_padding_means_what_it_means_to_transformers(hugging_face, policy, params, batch, tmp_path):
     torch, auto_model, _ = hugging_face
     save_pretrained(tmp_path, policy.config, params, dtype="float32")
