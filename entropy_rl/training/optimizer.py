@@ -7,6 +7,8 @@ from typing import Literal
 import jax.numpy as jnp
 import optax
 
+from entropy_rl.training.stochastic_rounding import round_tree_stochastically
+
 
 @dataclass(frozen=True, kw_only=True)
 class Optimizer(ABC):
@@ -51,7 +53,7 @@ class Optimizer(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class AdamW(Optimizer):
-    """AdamW (arXiv 1711.05101). Its state takes 8 bytes a parameter, or 6 with a bfloat16 first moment."""
+    """AdamW (arXiv 1711.05101). Its state takes 8 bytes a parameter, 4 of each moment, or 2 in bfloat16."""
 
     b1: float = 0.9
     """Decay of the first moment."""
@@ -62,14 +64,31 @@ class AdamW(Optimizer):
     weight_decay: float = 0.0
     """Decoupled weight decay; the published scripts use none."""
     first_moment_dtype: Literal["float32", "bfloat16"] = "float32"
-    """Dtype in which the first moment is kept. The second is always f32: in bfloat16, 0.999 times it rounds
-    back to itself, so it would never decay."""
+    """Dtype in which the first moment is kept between updates."""
+    second_moment_dtype: Literal["float32", "bfloat16"] = "float32"
+    """Dtype in which the second moment is kept between updates. To bfloat16 it is rounded at random, right in
+    the mean: 0.999 times a bfloat16, rounded to the nearest, is that number again, so it would never decay."""
 
     def direction(self) -> optax.GradientTransformation:
-        return optax.chain(
-            optax.scale_by_adam(self.b1, self.b2, self.eps, mu_dtype=self.first_moment_dtype),
-            optax.add_decayed_weights(self.weight_decay),
-        )
+        adam = optax.scale_by_adam(self.b1, self.b2, self.eps, mu_dtype=self.first_moment_dtype)
+        if self.second_moment_dtype == "bfloat16":
+            adam = _second_moment_in_bfloat16(adam)
+        return optax.chain(adam, optax.add_decayed_weights(self.weight_decay))
+
+
+def _second_moment_in_bfloat16(adam: optax.GradientTransformation) -> optax.GradientTransformation:
+    """The same updates; between them the second moment is bfloat16, rounded by the number of the update."""
+
+    def init(params):
+        state = adam.init(params)
+        return state._replace(nu=optax.tree.cast(state.nu, jnp.bfloat16))
+
+    def update(grads, state, params=None):
+        wide = state._replace(nu=optax.tree.cast(state.nu, jnp.float32))
+        updates, wide = adam.update(grads, wide, params)
+        return updates, wide._replace(nu=round_tree_stochastically(wide.nu, wide.count))
+
+    return optax.GradientTransformation(init, update)
 
 
 @dataclass(frozen=True, kw_only=True)
