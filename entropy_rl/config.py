@@ -69,6 +69,9 @@ class BatchConfig:
     """Prompts of one optimiser mini-batch; the paper makes 256 / 32 = 8 updates from a rollout."""
     num_microbatches: int = 1
     """Parts of a mini-batch that go through the model one after another, to save memory."""
+    prompts_per_wave: int | None = None
+    """Prompts whose responses are sampled together (None: all of a step), which bounds the memory of keys and
+    values; no result depends on it."""
 
     @property
     def updates_per_step(self) -> int:
@@ -188,6 +191,7 @@ class RunConfig:
             pad_id=tokenizer.pad_id,
             num_samples=self.batch.samples_per_prompt,
             max_new_tokens=self.task.max_response_tokens,
+            prompts_per_wave=self.batch.prompts_per_wave,
         )
 
     def kernels_on(self, devices: Sequence[jax.Device], architecture: Qwen2Config) -> Kernels:

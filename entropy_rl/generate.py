@@ -63,7 +63,8 @@ def generate(
         max_new_tokens=max_new_tokens,
     )
     arrays = (stored.params, batch.prompt_ids_PS, batch.prompt_mask_PS, batch.prompt_id_P)
-    rollout = sampler(*jax.device_put(arrays), jax.random.key(seed))
+    params, *prompts = jax.device_put(arrays)
+    rollout = sampler(sampler.working_params(params), *prompts, jax.random.key(seed))
     num_tokens_PG = rollout.response_mask_PGT.sum(axis=-1).tolist()
     logp_PG = jnp.sum(rollout.logp_PGT, axis=-1).tolist()
     for text, group, counts, logps in zip(

@@ -112,10 +112,15 @@ def take_step(bench: Workbench, grader: Grader, state: TrainState, step: int) ->
     """One rollout and all of its updates; `state` is donated."""
     config, clock = bench.config, Clock()
     batch = next(bench.prompts)
+    working = state.params
+    if bench.sampler.needs_working_params(state.params):
+        with clock("reshard"):
+            working = jax.block_until_ready(bench.sampler.working_params(state.params))
     with clock("rollout"):
         prompts = (batch.prompt_ids_PS, batch.prompt_mask_PS, batch.prompt_id_P)
         prompts = jax.device_put(prompts, bench.placement)
-        rollout = jax.block_until_ready(bench.sampler(state.params, *prompts, config.key("sampler", step)))
+        rollout = jax.block_until_ready(bench.sampler(working, *prompts, config.key("sampler", step)))
+    del working  # updates need its memory
     with clock("reward"):
         grades = grader.grade(batch.prompts, response_texts(rollout, bench.start.tokenizer))
     adv_PG = jax.device_put(config.advantage(jnp.asarray(grades.reward_PG)), bench.placement)

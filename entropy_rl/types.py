@@ -14,13 +14,37 @@ rollout, `logp` the current policy's, `ref_logp` a frozen reference's. All of th
 temperature-scaled model.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import jax
 from jaxtyping import Array, Bool, Float, Int32
 
 
-@jax.tree_util.register_dataclass
+def tree_of_arrays(cls: type) -> type:
+    """Registers a dataclass as a tree whose leaves are its fields, for `jax`.
+
+    Unlike `jax.tree_util.register_dataclass` it lets trees of this form hold anything - shapes, shardings,
+    what a compiler tells of each array - also where the types of the fields are checked at run time.
+    """
+    names = tuple(field.name for field in fields(cls))
+
+    def with_keys(tree):
+        return [(jax.tree_util.GetAttrKey(name), getattr(tree, name)) for name in names], None
+
+    def flatten(tree):
+        return [getattr(tree, name) for name in names], None
+
+    def unflatten(_, leaves):
+        tree = object.__new__(cls)
+        for name, leaf in zip(names, leaves, strict=True):
+            object.__setattr__(tree, name, leaf)
+        return tree
+
+    jax.tree_util.register_pytree_with_keys(cls, with_keys, unflatten, flatten)
+    return cls
+
+
+@tree_of_arrays
 @dataclass(frozen=True, kw_only=True)
 class Rollout:
     """G sampled responses to each of P prompts.

@@ -80,6 +80,7 @@ def evaluate(
         raise ValueError(
             "evaluation needs at least one held-out prompt, got none; check the task's held-out data"
         )
+    working = sampler.working_params(params)
     correct, lengths, cut = [], [], []
     size = prompts_per_batch
     for start in range(0, len(prompts), size):
@@ -87,7 +88,7 @@ def evaluate(
         filled = chunk + [prompts[0]] * (size - len(chunk))  # one shape, one compilation
         batch = collate(filled, tokenizer, max_prompt_tokens)
         arrays = jax.device_put((batch.prompt_ids_PS, batch.prompt_mask_PS, batch.prompt_id_P), placement)
-        rollout = sampler(params, *arrays, key)
+        rollout = sampler(working, *arrays, key)
         rollout = _first(rollout, len(chunk))
         correct.append(grader.grade(chunk, response_texts(rollout, tokenizer)).correct_PG)
         lengths.append(np.asarray(rollout.response_mask_PGT).sum(axis=-1))

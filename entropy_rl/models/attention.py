@@ -11,6 +11,9 @@ with the prompt's, batched over P and K, both read the one array as it lies. U i
 Scores and their softmax are f32 whatever the dtype of the inputs.
 """
 
+from collections.abc import Sequence
+from functools import reduce
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -47,10 +50,12 @@ def attend(
     v_PKGUH: Float[Array, "P K G U H"],
     mask_PTU: Bool[Array, "#P T U"],
     prefix: tuple[Array, Array, Array] | None = None,
+    past: Sequence[tuple[Array, Array]] = (),
 ) -> Float[Array, "B T N H"]:
     """Softmax attention over the own keys and, when given, over a shared prefix (k_PKSH, v_PKSH, mask_PS).
 
-    Row b belongs to prompt b // G. A query that sees no key gets some finite value.
+    `past` is more own keys and values [P, K, G, C, H], block by block, that every query sees in full. Row b
+    belongs to prompt b // G. A query that sees no key gets some finite value.
     """
     B, T, N, H = q_BTNH.shape
     P, K, G = k_PKGUH.shape[:3]
@@ -58,27 +63,35 @@ def attend(
     q_PGTKRH = (q_BTNH * H**-0.5).reshape(P, G, T, K, R, H)
     q_PKGQH = q_PGTKRH.transpose(0, 3, 1, 4, 2, 5).reshape(P, K, G, R * T, H)
     own = _scores("PKGQH,PKGUH->PKGQU", q_PKGQH, k_PKGUH, jnp.tile(mask_PTU, (1, R, 1))[:, None, None])
-    if prefix is None:
-        weight, total = _exponentials(own, _peak(own))
-        out_PKGQH = _product("PKGQU,PKGUH->PKGQH", weight, v_PKGUH) / total
-    else:
+    blocks = [(own, v_PKGUH, _mixed)]
+    blocks += [(_scores("PKGQH,PKGUH->PKGQU", q_PKGQH, k), v, _mixed) for k, v in past]
+    if prefix is not None:
         k_PKSH, v_PKSH, mask_PS = prefix
         # All queries of a prompt meet its keys in one product.
-        together = (P, K, G * R * T, -1)
-        shared = _scores("PKQH,PKSH->PKQS", q_PKGQH.reshape(together), k_PKSH, mask_PS[:, None, None])
-        shared = shared.reshape(*q_PKGQH.shape[:-1], -1)
-        peak = jnp.maximum(_peak(own), _peak(shared))
-        own_weight, own_total = _exponentials(own, peak)
-        shared_weight, shared_total = _exponentials(shared, peak)
-        own_out = _product("PKGQU,PKGUH->PKGQH", own_weight, v_PKGUH)
-        shared_out = _product("PKQS,PKSH->PKQH", shared_weight.reshape(together), v_PKSH)
-        out_PKGQH = (own_out + shared_out.reshape(own_out.shape)) / (own_total + shared_total)
+        q_PKQH = q_PKGQH.reshape(P, K, G * R * T, H)
+        shared = _scores("PKQH,PKSH->PKQS", q_PKQH, k_PKSH, mask_PS[:, None, None])
+        blocks.append((shared.reshape(*q_PKGQH.shape[:-1], -1), v_PKSH, _mixed_by_all))
+    peak = reduce(jnp.maximum, [_peak(scores) for scores, _, _ in blocks])
+    weights = [jnp.exp(scores - peak) for scores, _, _ in blocks]
+    total = reduce(jnp.add, [weight.sum(-1, keepdims=True) for weight in weights])
+    mixed = [mix(weight, v) for weight, (_, v, mix) in zip(weights, blocks, strict=True)]
+    out_PKGQH = reduce(jnp.add, mixed) / total
     out_PKGRTH = out_PKGQH.reshape(P, K, G, R, T, H)
     return out_PKGRTH.transpose(0, 2, 4, 1, 3, 5).reshape(B, T, N, H).astype(q_BTNH.dtype)
 
 
-def _scores(equation, q, k, mask):
-    return jnp.where(mask, jnp.einsum(equation, q, k, preferred_element_type=jnp.float32), MASKED)
+def _scores(equation, q, k, mask=None):
+    scores = jnp.einsum(equation, q, k, preferred_element_type=jnp.float32)
+    return scores if mask is None else jnp.where(mask, scores, MASKED)
+
+
+def _mixed(weight_PKGQU, v_PKGUH):
+    return _product("PKGQU,PKGUH->PKGQH", weight_PKGQU, v_PKGUH)
+
+
+def _mixed_by_all(weight_PKGQS, v_PKSH):
+    P, K, G, Q, S = weight_PKGQS.shape
+    return _product("PKQS,PKSH->PKQH", weight_PKGQS.reshape(P, K, G * Q, S), v_PKSH).reshape(P, K, G, Q, -1)
 
 
 def _product(equation, weight, v):
@@ -87,8 +100,3 @@ def _product(equation, weight, v):
 
 def _peak(scores):
     return jax.lax.stop_gradient(scores.max(-1, keepdims=True))
-
-
-def _exponentials(scores, peak):
-    weight = jnp.exp(scores - peak)
-    return weight, weight.sum(-1, keepdims=True)

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.sharding import AbstractMesh, Mesh
 from jaxtyping import Array, Bool, Float, Int
 
 from entropy_rl.models.cache import Cache, Prefix
@@ -41,6 +42,11 @@ class Policy:
     shards: Shards | None = None
     """How the mesh cuts tokens, attention's heads and the vocabulary, for the kernels; None on one device."""
 
+    @property
+    def mesh(self) -> Mesh | AbstractMesh | None:
+        """Where arrays lie; None on one device."""
+        return None if self.shards is None else self.shards.mesh
+
     def init(self, key: Array, param_dtype: str = "float32") -> Params:
         """Random parameters. Under `jit` with output shardings, each device makes only its own share."""
         return nnx.to_pure_dict(nnx.split(_model(self, param_dtype, key))[1])
@@ -69,7 +75,7 @@ class Policy:
         c = self.config
         shape = (c.num_layers, num_prompts, c.num_kv_heads, num_samples, size, c.head_dim)
         k, v = (jnp.zeros(shape, self.compute_dtype) for _ in range(2))
-        return Cache(k_LPKGCH=k, v_LPKGCH=v)
+        return Cache(k_LPKGCH=k, v_LPKGCH=v).constrained(self.mesh)
 
     def decode_step(
         self,
@@ -79,12 +85,15 @@ class Policy:
         prefix: Prefix,
         cache: Cache,
         index: Int[Array, ""] | int,
+        past: tuple[Cache, ...] = (),
     ) -> tuple[Float[Array, "B D"], Cache]:
-        """Runs the `index`-th response token of every row, and gives the hidden state that predicts the next.
+        """Runs a response token of every row into slot `index`; its hidden state predicts the next token.
 
-        Row b continues prompt b // G; its position is `prefix.length_P[b // G] + index`.
+        Row b continues prompt b // G. All slots of `past`, which is only read, come before those of `cache`;
+        the position is `prefix.length_P[b // G] + index`, and more by the slots of `past`.
         """
-        return self._merge(params).decode(token_B, position_B, prefix, cache, index)
+        hidden_BD, cache = self._merge(params).decode(token_B, position_B, prefix, cache, index, past)
+        return hidden_BD, cache.constrained(self.mesh)
 
     def response_hidden(
         self,

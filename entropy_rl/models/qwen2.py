@@ -21,6 +21,7 @@ from entropy_rl.models.config import Qwen2Config
 from entropy_rl.models.parameters import TABLE, parameters
 from entropy_rl.models.rematerialization import Rematerialize, rematerialized
 from entropy_rl.models.training_attention import TrainingAttention
+from entropy_rl.parallelism import constrain
 from pallas_kernels.sharding import Shards
 
 
@@ -174,10 +175,11 @@ class Qwen2(nnx.Module):
         prefix: Prefix,
         cache: Cache,
         index: Int[Array, ""] | int,
+        past: tuple[Cache, ...] = (),
     ) -> tuple[Float[Array, "B D"], Cache]:
         """One more token of every row: its hidden state, and the cache with it in slot `index`.
 
-        The token sees its prompt and the slots up to `index`.
+        The token sees its prompt, all slots of `past`, and the slots of `cache` up to `index`.
         """
         rope = self._rope(position_B[:, None])
         slots = cache.k_LPKGCH.shape[4]
@@ -185,24 +187,29 @@ class Qwen2(nnx.Module):
         graph, layers = nnx.split(self.layers)
         num_prompts = prefix.mask_PS.shape[0]
 
-        def body(carry, layer_and_prefix):
+        def body(carry, of_layer):
             x_B1D, keys, values = carry
-            number, params, k_PKSH, v_PKSH = layer_and_prefix
+            number, params, shared, earlier = of_layer
             layer = nnx.merge(graph, params)
-            q, k, v = layer.project(x_B1D, rope)
+            q, k, v = layer.project(self._in_rows(x_B1D), rope)
             k, v = (by_head(x, num_prompts)[None].astype(keys.dtype) for x in (k, v))
             start = (number, 0, 0, 0, index, 0)
             keys = jax.lax.dynamic_update_slice(keys, k, start)
             values = jax.lax.dynamic_update_slice(values, v, start)
-            mixed = attend(q, keys[number], values[number], mask_11C, (k_PKSH, v_PKSH, prefix.mask_PS))
+            mixed = attend(q, keys[number], values[number], mask_11C, (*shared, prefix.mask_PS), earlier)
             return (layer.finish(x_B1D, mixed), keys, values), None
 
         numbers = jnp.arange(self.config.num_layers, dtype=jnp.int32)
         # The cache is carried, not scanned over: the loop then writes one slot in place, not a layer's copy.
         start = (self._embed(token_B[:, None]), cache.k_LPKGCH, cache.v_LPKGCH)
-        xs = (numbers, layers, prefix.k_LPKSH, prefix.v_LPKSH)
+        earlier = tuple((segment.k_LPKGCH, segment.v_LPKGCH) for segment in past)
+        xs = (numbers, layers, (prefix.k_LPKSH, prefix.v_LPKSH), earlier)
         (x_B1D, keys, values), _ = jax.lax.scan(body, start, xs)
         return self._final(x_B1D)[:, 0], Cache(k_LPKGCH=keys, v_LPKGCH=values)
+
+    def _in_rows(self, x_B1D: Float[Array, "B 1 D"]) -> Float[Array, "B 1 D"]:
+        """Hidden states of tokens being generated, cut by rows and by nothing else."""
+        return constrain(x_B1D, ("batch", None, None), None if self.shards is None else self.shards.mesh)
 
     def _embed(self, tokens_BT: Int32[Array, "B T"]) -> Float[Array, "B T D"]:
         return self.embedding[...][tokens_BT].astype(self.compute_dtype)

@@ -116,6 +116,9 @@ METRICS: dict[str, Metric] = {
     "mismatch/logp_gap_mean": _metric(
         "nats", "mean absolute difference of sampler logp and learner logp", "lower"
     ),
+    "seconds/reshard": _metric(
+        "seconds", "time to make the parameters that sampling reads: cast, and gathered over fsdp", "lower"
+    ),
     "seconds/rollout": _metric("seconds", "time to sample the responses", "lower"),
     "seconds/reward": _metric("seconds", "time to judge them", "lower"),
     "seconds/old_logp": _metric(

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import jax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 
 Rules = Mapping[str, str | tuple[str, ...] | None]
 """Logical axis name -> mesh axis, several, or none."""
@@ -22,8 +22,12 @@ TRAINING_RULES: Rules = {
 }
 """Where parameters, optimiser state and activations of training lie."""
 
-SAMPLING_RULES: Rules = {**TRAINING_RULES, "embed": None}
-"""Where parameters lie while tokens are drawn: whole over fsdp, or every token would gather them anew."""
+SAMPLING_RULES: Rules = {
+    **TRAINING_RULES,
+    "embed": None,  # whole over fsdp, or every token would gather the parameters anew
+    "draws": ("data", "fsdp", "tensor"),  # rows of logits to draw from: each lies whole on one device
+}
+"""Where arrays lie while tokens are drawn."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +91,10 @@ def parameter_shardings(mesh: Mesh, logical_axes_tree, shape_tree, rules: Rules 
 
 
 def constrain(
-    x: jax.Array, logical_axes: Sequence[str | None], mesh: Mesh | None, rules: Rules = TRAINING_RULES
+    x: jax.Array,
+    logical_axes: Sequence[str | None],
+    mesh: Mesh | AbstractMesh | None,
+    rules: Rules = TRAINING_RULES,
 ) -> jax.Array:
     """`x` lying on the mesh as the rules say, under `jit`; as it is where the mesh is None."""
     if mesh is None:

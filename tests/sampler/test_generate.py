@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from entropy_rl.objectives import KLCov
-from entropy_rl.sampler import Sampler, Sampling
+from entropy_rl.sampler import Sampler, Sampling, wave
 from entropy_rl.sampler import generate as generate_module
 from entropy_rl.training.learner import Learner
 from entropy_rl.training.optimizer import AdamW
@@ -66,7 +66,7 @@ def test_sampler_log_probs_equal_learner_log_probs(policy_and_params, key, tempe
 def test_the_cache_grows_without_changing_a_token(policy_and_params, key, monkeypatch):
     policy, params = policy_and_params
     whole = make_sampler(policy)(params, *prompts(), key)
-    monkeypatch.setattr(generate_module, "FIRST_CACHE_SIZE", 2)  # sizes 2, 4, 8, 10
+    monkeypatch.setattr(wave, "FIRST_SEGMENT", 2)  # segments of 2, 2, 4 and 2 slots
     jax.clear_caches()
     grown = make_sampler(policy)(params, *prompts(), key)
     np.testing.assert_array_equal(whole.response_ids_PGT, grown.response_ids_PGT)
@@ -83,6 +83,41 @@ def test_the_same_seed_gives_the_same_tokens_whatever_the_batch_split(policy_and
         np.testing.assert_array_equal(one.response_ids_PGT[0], whole.response_ids_PGT[p])
     other = sampler(params, ids_PS, mask_PS, id_P, jax.random.key(1))
     assert (other.response_ids_PGT != whole.response_ids_PGT).any()
+
+
+@pytest.mark.parametrize("prompts_per_wave", [1, 2, 50])
+def test_waves_of_any_size_give_the_same_tokens(policy_and_params, key, prompts_per_wave):
+    policy, params = policy_and_params
+    whole = make_sampler(policy)(params, *prompts(), key)
+    cut = make_sampler(policy, prompts_per_wave=prompts_per_wave)(params, *prompts(), key)
+    np.testing.assert_array_equal(cut.response_ids_PGT, whole.response_ids_PGT)
+    np.testing.assert_allclose(cut.behavior_logp_PGT, whole.behavior_logp_PGT, atol=1e-5)
+
+
+def test_the_host_is_called_after_so_many_tokens_of_each_wave_and_may_end_the_rollout(
+    policy_and_params, key, monkeypatch
+):
+    policy, params = policy_and_params
+    sampler = make_sampler(policy, stop_ids=(), prompts_per_wave=2)
+    whole = sampler(params, *prompts(), key)
+    monkeypatch.setattr(generate_module, "TOKENS_PER_CALL", 3)
+    pauses = []
+    paused = sampler(params, *prompts(), key, on_pause=lambda: pauses.append(1))
+    assert (
+        len(pauses) == 2 * 4
+    )  # waves x calls; the first of 11 tokens is drawn by the prefill, 10 = 3 + 3 + 3 + 1
+    np.testing.assert_array_equal(paused.response_ids_PGT, whole.response_ids_PGT)
+    with pytest.raises(InterruptedError):
+        sampler(params, *prompts(), key, on_pause=lambda: (_ for _ in ()).throw(InterruptedError))
+
+
+@pytest.mark.parametrize("num_tokens", [1, 2, 128, 129, 130, 3072, 8192])
+def test_segments_double_what_there_is_and_hold_every_token_but_the_last(num_tokens):
+    sizes = wave.segment_sizes(num_tokens)
+    assert num_tokens - 1 <= sum(sizes) < max(num_tokens - 1, 1) + wave.FIRST_SEGMENT
+    for number, size in enumerate(sizes[1:], start=1):
+        assert size <= sum(sizes[:number]) and size % wave.FIRST_SEGMENT == 0
+    assert len(sizes) <= 7
 
 
 def test_left_padding_does_not_change_a_token(policy_and_params, key):

@@ -1,0 +1,48 @@
+"""The settings of a sampler."""
+
+from dataclasses import dataclass
+
+from entropy_rl.models.policy import Policy
+from entropy_rl.sampler.draw import Sampling
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplerSettings:
+    """What a sampler is to do. Frozen and hashable, so that it is static under `jax.jit`."""
+
+    policy: Policy
+    """The model, and the mesh it lies on."""
+    sampling: Sampling
+    """How a token is drawn."""
+    stop_ids: tuple[int, ...]
+    """Any of these token ids ends a response, and is its last token."""
+    pad_id: int
+    """Fills responses after their end."""
+    num_samples: int
+    """G, responses to each prompt."""
+    max_new_tokens: int
+    """Longest response, its stop token included."""
+    prompts_per_wave: int | None = None
+    """Prompts sampled together, which bounds the memory of keys and values; None samples all at once. The
+    tokens do not depend on it."""
+
+    def __post_init__(self):
+        if self.max_new_tokens < 1 or self.num_samples < 1:
+            raise ValueError(
+                "max_new_tokens and num_samples must be at least 1, got "
+                f"{self.max_new_tokens} and {self.num_samples}"
+            )
+        outside = [i for i in self.stop_ids if not 0 <= i < self.policy.config.vocab_size]
+        if outside:
+            raise ValueError(
+                f"stop ids must be below the vocabulary size {self.policy.config.vocab_size}, got {outside}"
+            )
+
+        shards = 1 if self.policy.shards is None else self.policy.shards.num_token_shards
+        if self.prompts_per_wave is not None and (
+            self.prompts_per_wave < 1 or self.prompts_per_wave % shards
+        ):
+            raise ValueError(
+                f"prompts_per_wave must be a positive multiple of mesh.data * mesh.fsdp = {shards}, got "
+                f"{self.prompts_per_wave}"
+            )
