@@ -55,7 +55,13 @@ class Kernels:
         shards = None
         if mesh.size > 1:
             rules = TRAINING_RULES
-            shards = Shards(mesh=mesh, tokens=rules["batch"], vocabulary=rules["vocab"], heads=rules["heads"])
+            shards = Shards(
+                mesh=mesh,
+                tokens=rules["batch"],
+                vocabulary=rules["vocab"],
+                heads=rules["heads"],
+                hidden=rules["embed"],
+            )
         return cls(
             statistics=filled.statistics,
             attention=filled.attention,

@@ -157,7 +157,7 @@ class Policy:
         """Log-probability of each label and entropy (nats) of its distribution, f32 or wider."""
         flat = token_statistics(
             hidden_BTD.reshape(-1, hidden_BTD.shape[-1]),
-            self.head(params).astype(hidden_BTD.dtype),
+            self.head(params),
             label_BT.reshape(-1),
             temperature=temperature,
             implementation=self.statistics,

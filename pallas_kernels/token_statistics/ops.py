@@ -27,10 +27,10 @@ def token_statistics(
 ) -> tuple[Float[Array, " T"], Float[Array, " T"]]:
     """Log-probability of each label and entropy (nats) of softmax(hidden @ head / temperature).
 
-    Both are [T], f32 or wider; gradients flow to `hidden` and `head`, in their dtypes. `vocab_axis` says
-    which axis of `head` is the vocabulary. Of its columns only the first `valid_vocab_size` (default: all)
+    Both are [T], f32 or wider; gradients flow to `hidden` and `head`, in their dtypes; products are in that of
+    `hidden`, to which the head is cast. `vocab_axis` says which axis of `head` is the vocabulary. Of its columns only the first `valid_vocab_size` (default: all)
     count; labels must be among them. `implementation` defaults to `XLATiles()`. With `shards`, T must divide
-    evenly over `shards.tokens` and V over `shards.vocabulary`.
+    evenly over `shards.tokens`, V over `shards.vocabulary` and D over `shards.hidden`.
     """
     if vocab_axis not in (0, 1):
         raise ValueError(f"vocab_axis must be 0 for a head [V, D] or 1 for [D, V], got {vocab_axis}")
@@ -80,10 +80,21 @@ class _Operation:
         operands = self._operands(hidden_TD, head, label_T)
         hidden_bar_TD, head_bar = self.implementation.backward(self.call, operands, saved)
         if self._vocabulary:
-            hidden_bar_TD = _sum_over(hidden_bar_TD, self._vocabulary)
-        if self.shards and self.shards.tokens:
-            head_bar = _sum_over(head_bar, self.shards.tokens)
-        return hidden_bar_TD, head_bar
+            wide_TD = hidden_bar_TD.astype(_at_least_f32(hidden_bar_TD.dtype))
+            hidden_bar_TD = jax.lax.psum(wide_TD, self._vocabulary).astype(hidden_bar_TD.dtype)
+        return hidden_bar_TD, self._sum_over_tokens(head_bar.astype(_at_least_f32(head_bar.dtype)))
+
+    def _sum_over_tokens(self, head_bar):
+        """The gradient of the head, of which each device keeps what it keeps of the head."""
+        if self.shards is None:
+            return head_bar
+        axes, scattered = self.shards.tokens, self.shards.hidden
+        if scattered in axes:
+            axes = tuple(axis for axis in axes if axis != scattered)
+            head_bar = jax.lax.psum_scatter(
+                head_bar, scattered, scatter_dimension=1 - self.call.vocab_axis, tiled=True
+            )
+        return jax.lax.psum(head_bar, axes) if axes else head_bar
 
     def on_mesh(self, function, in_specs, out_specs):
         """`function` of one device's arrays as a function of the whole arrays."""
@@ -96,13 +107,17 @@ class _Operation:
 
     @property
     def specs(self) -> tuple[PartitionSpec, PartitionSpec, PartitionSpec]:
-        """Partition of arrays whose first axis is tokens, of the head, and of what is kept."""
+        """Partition of arrays whose first axis is tokens, of the gathered head, and of what is kept."""
         if self.shards is None:
             return PartitionSpec(), PartitionSpec(), PartitionSpec()
-        head_axes: list[str | None] = [None, None]
-        head_axes[self.call.vocab_axis] = self._vocabulary
         tokens = self.shards.tokens
-        return PartitionSpec(tokens), PartitionSpec(*head_axes), PartitionSpec(self._vocabulary, tokens)
+        return PartitionSpec(tokens), self.head_spec(None), PartitionSpec(self._vocabulary, tokens)
+
+    def head_spec(self, hidden_axis: str | None) -> PartitionSpec:
+        """Partition of the head, or of its gradient, whose hidden dimension is cut over that mesh axis."""
+        by_dimension = [hidden_axis, hidden_axis]
+        by_dimension[self.call.vocab_axis] = self._vocabulary
+        return PartitionSpec(*by_dimension)
 
     @property
     def _vocabulary(self) -> str | None:
@@ -119,36 +134,38 @@ class _Operation:
         return Operands(hidden_TD, head, label_T, num_valid)
 
 
-def _sum_over(x: Array, axes: str | tuple[str, ...]) -> Array:
-    """The sum over mesh axes, added up in f32 or wider: a ring of additions in bf16 would round at each."""
-    return jax.lax.psum(x.astype(jnp.promote_types(x.dtype, jnp.float32)), axes).astype(x.dtype)
+def _at_least_f32(dtype) -> jnp.dtype:
+    """The dtype in which devices add up: a ring of additions in bf16 would round at each."""
+    return jnp.promote_types(dtype, jnp.float32)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _statistics(operation: _Operation, hidden_TD, head, label_T):
     tokens, columns, _ = operation.specs
     forward = operation.on_mesh(operation.forward, (tokens, columns, tokens), tokens)
-    statistics = forward(hidden_TD, head, label_T)
+    statistics = forward(hidden_TD, head.astype(hidden_TD.dtype), label_T)
     return statistics.logp_T, statistics.entropy_T
 
 
 def _forward(operation: _Operation, hidden_TD, head, label_T):
     tokens, columns, kept = operation.specs
     forward = operation.on_mesh(operation.forward_for_gradient, (tokens, columns, tokens), (tokens, kept))
-    statistics, kept = forward(hidden_TD, head, label_T)
+    statistics, kept = forward(hidden_TD, head.astype(hidden_TD.dtype), label_T)
     return (statistics.logp_T, statistics.entropy_T), (hidden_TD, head, label_T, statistics, kept)
 
 
 def _backward(operation: _Operation, residuals, bars):
     hidden_TD, head, label_T, statistics, kept = residuals
     tokens, columns, kept_spec = operation.specs
+    hidden_axis = operation.shards.hidden if operation.shards else None
     backward = operation.on_mesh(
         operation.backward,
         (tokens, columns, tokens, Saved(tokens, tokens, tokens, tokens, kept_spec)),
-        (tokens, columns),
+        (tokens, operation.head_spec(hidden_axis)),
     )
     saved = Saved(statistics.lse_T, statistics.entropy_T, *bars, kept)
-    return *backward(hidden_TD, head, label_T, saved), None
+    hidden_bar_TD, head_bar = backward(hidden_TD, head.astype(hidden_TD.dtype), label_T, saved)
+    return hidden_bar_TD, head_bar.astype(head.dtype), None
 
 
 _statistics.defvjp(_forward, _backward)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from pallas_kernels.sharding import Shards
-from pallas_kernels.token_statistics import XLATiles
+from pallas_kernels.token_statistics import XLATiles, token_statistics
 from tests.kernels.token_statistics.cases import make_case, outcome, outcome_in_float64, relative_error
 from tests.kernels.token_statistics.test_mosaic import MOSAIC
 from tests.kernels.token_statistics.test_triton import TRITON
@@ -90,6 +90,38 @@ def test_tokens_and_vocabulary_cut_over_a_mesh(name, vocab_axis, num_phantom):
     np.testing.assert_allclose(got[1], want[1], atol=2e-6, rtol=0)
     assert relative_error(got[2], want[2]) < 2e-6
     assert relative_error(got[3], want[3]) < 2e-6
+
+
+@pytest.mark.parametrize("vocab_axis", [0, 1])
+def test_the_gradient_of_a_head_kept_in_shards_is_scattered_over_them(vocab_axis):
+    axes = ("data", "fsdp", "tensor")
+    mesh = jax.make_mesh((2, 2, 2), axes, axis_types=(jax.sharding.AxisType.Auto,) * 3)
+    shards = Shards(mesh=mesh, tokens=("data", "fsdp"), vocabulary="tensor", hidden="fsdp")
+    case = make_case(44, 14, 134, vocab_axis=vocab_axis)
+    got, want = outcome(case, shards=shards), outcome(case)
+    for mine, theirs in zip(got, want, strict=True):
+        assert relative_error(mine, theirs) < 2e-6
+    spec = jax.P("tensor", "fsdp") if vocab_axis == 0 else jax.P("fsdp", "tensor")
+    head = jax.device_put(case.head, jax.NamedSharding(mesh, spec))
+
+    def loss(head):
+        return token_statistics(case.hidden_TD, head, case.label_T, vocab_axis=vocab_axis, shards=shards)[0].sum()
+
+    program = jax.jit(jax.grad(loss)).lower(head).compile()
+    assert program.output_shardings.spec == spec
+    assert program(head).dtype == head.dtype
+
+
+def test_a_wide_head_gets_a_wide_gradient_from_narrow_products():
+    case = make_case(13, 7, 131, dtype="bfloat16")
+    wide = case.head.astype("float32") * 1.001  # no bfloat16 number any more
+
+    def loss(head):
+        return token_statistics(case.hidden_TD, head, case.label_T)[0].sum()
+
+    got, want = jax.grad(loss)(wide), jax.grad(loss)(wide.astype("bfloat16"))
+    assert got.dtype == wide.dtype and want.dtype == "bfloat16"
+    assert relative_error(got, want) < 1e-2
 
 
 @pytest.mark.parametrize("vocab_axis", [0, 1])
