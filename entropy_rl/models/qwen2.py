@@ -7,17 +7,18 @@ their number. Parameters keep their own dtype and are cast where they are used; 
 softmax are computed in f32.
 """
 
-import math
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, Int32
 
 from entropy_rl.models.attention import attend, by_head, rope_angles, rotate
 from entropy_rl.models.cache import Cache, Prefix
 from entropy_rl.models.config import Qwen2Config
+from entropy_rl.models.linear import Kernel, linear
 from entropy_rl.models.parameters import TABLE, parameters
 from entropy_rl.models.rematerialization import Rematerialize, rematerialized
 from entropy_rl.models.training_attention import TrainingAttention
@@ -43,29 +44,13 @@ def rms_norm(
     return (normal * scale).astype(x.dtype)
 
 
-def _linear(
-    x: Float[Array, "B T *inputs"], kernel: nnx.Param, bias: nnx.Param | None = None, *, num_inputs: int = 1
-) -> Float[Array, "B T *outputs"]:
-    """Contracts the axes of `x` after B and T with the first `num_inputs` of the kernel.
-
-    One product of two matrices: with B and T as axes of their own, XLA copies the transposed activations for
-    the gradient of the kernel, which on the CPU costs more than the product.
-    """
-    B, T, *inputs = x.shape
-    outputs = kernel.shape[num_inputs:]
-    matrix = kernel[...].astype(x.dtype).reshape(math.prod(inputs), math.prod(outputs))
-    y = x.reshape(B * T, -1) @ matrix
-    if bias is not None:
-        y = y + bias[...].astype(x.dtype).reshape(1, -1)
-    return y.reshape(B, T, *outputs)
-
-
 class Layer(nnx.Module):
     """One decoder layer, in the two halves between which attention takes place."""
 
-    def __init__(self, config: Qwen2Config, rngs: nnx.Rngs, dtype):
+    def __init__(self, config: Qwen2Config, rngs: nnx.Rngs, dtype, mesh: Mesh | None):
         param = partial(_declare, config, rngs, dtype)
         self.eps = config.rms_norm_eps
+        self.mesh = mesh
         self.input_norm = param("layers.input_norm")
         self.query = param("layers.query")
         self.query_bias = param("layers.query_bias")
@@ -84,9 +69,9 @@ class Layer(nnx.Module):
     def project(self, x_BTD: Float[Array, "B T D"], rope: tuple[Array, Array]) -> tuple[Array, Array, Array]:
         """Queries [B, T, N, H], keys and values [B, T, K, H]; queries and keys normalised and rotated."""
         x_BTD = rms_norm(x_BTD, self.input_norm[...], self.eps)
-        q_BTNH = _linear(x_BTD, self.query, self.query_bias)
-        k_BTKH = _linear(x_BTD, self.key, self.key_bias)
-        v_BTKH = _linear(x_BTD, self.value, self.value_bias)
+        q_BTNH = self._linear(x_BTD, "query", self.query_bias)
+        k_BTKH = self._linear(x_BTD, "key", self.key_bias)
+        v_BTKH = self._linear(x_BTD, "value", self.value_bias)
         if self.query_norm is not None:
             q_BTNH = rms_norm(q_BTNH, self.query_norm[...], self.eps)
             k_BTKH = rms_norm(k_BTKH, self.key_norm[...], self.eps)
@@ -96,11 +81,15 @@ class Layer(nnx.Module):
         self, x_BTD: Float[Array, "B T D"], mixed_BTNH: Float[Array, "B T N H"]
     ) -> Float[Array, "B T D"]:
         """Adds the output of attention and of the MLP to the residual stream."""
-        x_BTD = x_BTD + _linear(mixed_BTNH, self.output, num_inputs=2)
+        x_BTD = x_BTD + self._linear(mixed_BTNH, "output", num_inputs=2)
         y_BTD = rms_norm(x_BTD, self.mlp_norm[...], self.eps)
-        gate_BTF = _linear(y_BTD, self.gate)
-        up_BTF = _linear(y_BTD, self.up)
-        return x_BTD + _linear(jax.nn.silu(gate_BTF) * up_BTF, self.down)
+        gate_BTF = self._linear(y_BTD, "gate")
+        up_BTF = self._linear(y_BTD, "up")
+        return x_BTD + self._linear(jax.nn.silu(gate_BTF) * up_BTF, "down")
+
+    def _linear(self, x, name: str, bias: nnx.Param | None = None, *, num_inputs: int = 1) -> Array:
+        form = Kernel(axes=TABLE[f"layers.{name}"].axes[1:], num_inputs=num_inputs, mesh=self.mesh)
+        return linear(x, getattr(self, name)[...], None if bias is None else bias[...], form)
 
 
 class Qwen2(nnx.Module):
@@ -123,12 +112,13 @@ class Qwen2(nnx.Module):
         self.rematerialize = rematerialize
         self.attention = attention
         self.shards = shards
+        self.mesh = None if shards is None else shards.mesh
         self.embedding = param("embedding")
 
         @nnx.split_rngs(splits=config.num_layers)
         @nnx.vmap
         def stack(rngs):
-            return Layer(config, rngs, param_dtype)
+            return Layer(config, rngs, param_dtype, self.mesh)
 
         self.layers = stack(rngs)
         self.final_norm = param("final_norm")
@@ -156,6 +146,7 @@ class Qwen2(nnx.Module):
         graph, layers = nnx.split(self.layers)
 
         def body(x_BTD, layer_and_prefix):
+            x_BTD = self._residual(x_BTD)
             params, shared = layer_and_prefix
             layer = nnx.merge(graph, params)
             q, k, v = layer.project(x_BTD, rope)
@@ -209,7 +200,12 @@ class Qwen2(nnx.Module):
 
     def _in_rows(self, x_B1D: Float[Array, "B 1 D"]) -> Float[Array, "B 1 D"]:
         """Hidden states of tokens being generated, cut by rows and by nothing else."""
-        return constrain(x_B1D, ("batch", None, None), None if self.shards is None else self.shards.mesh)
+        return constrain(x_B1D, ("batch", None, None), self.mesh)
+
+    def _residual(self, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+        """What passes from layer to layer, and is kept for the backward pass: cut over the whole mesh."""
+        even = self.mesh is not None and x_BTD.shape[1] % self.mesh.shape["tensor"] == 0
+        return constrain(x_BTD, ("batch", "positions" if even else None, None), self.mesh)
 
     def _embed(self, tokens_BT: Int32[Array, "B T"]) -> Float[Array, "B T D"]:
         return self.embedding[...][tokens_BT].astype(self.compute_dtype)

@@ -12,6 +12,7 @@ Rules = Mapping[str, str | tuple[str, ...] | None]
 
 TRAINING_RULES: Rules = {
     "batch": ("data", "fsdp"),  # prompts: every device samples and learns from its own
+    "positions": "tensor",  # of what passes between layers, where no head and no column cuts it
     "layers": None,  # scanned over, never cut
     "embed": "fsdp",  # parameters and optimiser state at rest; gathered a layer at a time
     "heads": "tensor",
