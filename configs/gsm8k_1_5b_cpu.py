@@ -25,7 +25,10 @@ def get_config() -> RunConfig:
         base,
         name="gsm8k_1_5b_cpu",
         policy=PolicyConfig(
-            directory=Path("policies/qwen2.5-coder-1.5b"), param_dtype="bfloat16", rematerialize="layer"
+            directory=Path("policies/qwen2.5-coder-1.5b"),
+            param_dtype="bfloat16",
+            compute_dtype="float32",
+            rematerialize="layer",
         ),
         task=replace(base.task, max_response_tokens=192),
         objective=KLCov(fraction=0.02),

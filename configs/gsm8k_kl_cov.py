@@ -20,7 +20,7 @@ from entropy_rl.training.optimizer import AdamW
 def get_config() -> RunConfig:
     return RunConfig(
         name="gsm8k_kl_cov",
-        policy=PolicyConfig(directory=Path("policies/smollm2-135m")),
+        policy=PolicyConfig(directory=Path("policies/smollm2-135m"), compute_dtype="float32"),
         task=PromptFileTask(
             train=PromptFile(path=Path("data/gsm8k/train.jsonl"), schema=GSM8K()),
             heldout=PromptFile(path=Path("data/gsm8k/test.jsonl"), schema=GSM8K()),

@@ -48,7 +48,8 @@ def get_config() -> RunConfig:
                 rope_theta=1e4,
                 tie_embeddings=True,
                 max_positions=64,
-            )
+            ),
+            compute_dtype="float32",
         ),
         task=CountdownTask(
             space=CountdownSpace(num_numbers=2, max_number=40, max_target=99),

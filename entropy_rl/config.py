@@ -43,8 +43,8 @@ class PolicyConfig:
     run can be planned before its weights are there."""
     param_dtype: Dtype = "float32"
     """Dtype in which parameters are kept and updated."""
-    compute_dtype: Dtype = "float32"
-    """Dtype of activations and matrix products."""
+    compute_dtype: Dtype = "bfloat16"
+    """Dtype of activations and matrix products; norms, softmax and logits are float32 all the same."""
     rematerialize: Rematerialize = Policy.rematerialize
     """What the backward pass computes again: none of it; all but matrix products (dots); all but the input of
     each layer (layer), which may be kept in the host's memory (offload)."""

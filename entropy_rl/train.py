@@ -250,7 +250,7 @@ def warn_about(config: RunConfig) -> None:
     if config.policy.param_dtype == "bfloat16":
         warnings.warn(
             "parameters kept in bfloat16 have 8 bits: an update below 1/256 of a weight is lost, as most are "
-            "at a learning rate of 1e-6; to train in earnest keep policy.param_dtype float32 and set "
+            "at a learning rate of 1e-6; to train in earnest keep policy.param_dtype float32 and only "
             "policy.compute_dtype bfloat16",
             stacklevel=3,
         )

@@ -14,7 +14,7 @@ def make_config(folder: Path, name: str = "short", **changes) -> RunConfig:
     """Seven steps of two updates; runs and warm starts lie in `folder`."""
     settings = dict(
         name=name,
-        policy=PolicyConfig(architecture=TINY),
+        policy=PolicyConfig(architecture=TINY, compute_dtype="float32"),
         task=CountdownTask(num_train_prompts=31, num_heldout_prompts=5),
         objective=KLCov(fraction=0.05),
         optimizer=AdamW(learning_rate=1e-3),

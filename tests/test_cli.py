@@ -29,7 +29,8 @@ FOLDER = Path({folder!r})
 def get_config():
     config = make_config(FOLDER, name="cli", num_steps=2)
     if {from_start}:
-        config = replace(config, policy=PolicyConfig(directory=FOLDER / "start"), warm_start=None)
+        start = PolicyConfig(directory=FOLDER / "start", compute_dtype="float32")
+        config = replace(config, policy=start, warm_start=None)
     return config
 """
 ROWS = [("3,5,7=22:", "3*5+7"), ("1,2=3:", "1+2"), ("4,4=8:", "")]

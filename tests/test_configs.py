@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from entropy_rl.config import PolicyConfig
 from entropy_rl.config_file import load_config
 from entropy_rl.objectives import ClipCov, KLCov, PPOClip
 from entropy_rl.starting_policy import warm_start_folder
@@ -23,6 +24,11 @@ def test_a_config_loads_from_any_folder_and_names_its_run_after_its_file(path, t
 def test_a_config_says_how_it_is_run(path):
     command = f"python -m entropy_rl train --config configs/{path.name}"
     assert command in ast.get_docstring(ast.parse(path.read_text()))
+
+
+def test_a_policy_computes_in_bfloat16_from_float32_parameters_unless_told_otherwise():
+    policy = PolicyConfig(directory=Path("policies"))
+    assert (policy.param_dtype, policy.compute_dtype) == ("float32", "bfloat16")
 
 
 def test_the_tiny_runs_differ_in_their_objective_alone():

@@ -67,7 +67,7 @@ class AdamW(Optimizer):
     """Dtype in which the first moment is kept between updates."""
     second_moment_dtype: Literal["float32", "bfloat16"] = "float32"
     """Dtype in which the second moment is kept between updates. To bfloat16 it is rounded at random, right in
-    the mean: 0.999 times a bfloat16, rounded to the nearest, is that number again, so it would never decay."""
+    the mean: 0.999 times a bfloat16, rounded to the nearest, is the same again, so it would never decay."""
 
     def direction(self) -> optax.GradientTransformation:
         adam = optax.scale_by_adam(self.b1, self.b2, self.eps, mu_dtype=self.first_moment_dtype)
