@@ -32,7 +32,7 @@ def get_config(topology: str = TOPOLOGIES[0]) -> RunConfig:
             directory=Path("policies/Qwen2.5-0.5B"),
             architecture=QWEN2_5["0.5B"],
             compute_dtype="bfloat16",
-            rematerialize=True,
+            rematerialize="layer",
         ),
         task=PromptFileTask(
             train=PromptFile(path=Path("data/gsm8k/train.jsonl"), schema=GSM8K()),

@@ -52,7 +52,7 @@ def get_config(topology: str = TOPOLOGIES[0]) -> RunConfig:
             directory=Path("policies/Qwen2.5-7B"),
             architecture=QWEN2_5["7B"],
             compute_dtype="bfloat16",
-            rematerialize=True,
+            rematerialize="layer",
         ),
         task=PromptFileTask(
             train=PromptFile(path=Path("data/dapo-math-17k.parquet"), schema=DapoMath()),
