@@ -1,8 +1,9 @@
+# shellcheck shell=bash
 # Sourced by the scripts beside it: goes to the repository's root and makes sure that .venv there holds what
 # requirements.txt asks for. A copy of the requirements inside .venv tells whether they have changed since.
 # PYTHON=/path/to/python3.12 ./launch/local.sh chooses the interpreter when .venv is made.
 
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 
 fit() { # Does it run (a shim may not), is it 3.11 or later, and can it make virtual environments?
     "$1" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1

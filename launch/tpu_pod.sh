@@ -1,0 +1,150 @@
+#!/usr/bin/env bash
+# Training on a Cloud TPU slice, from this machine. COMMAND is one of
+#   create    ask for the slice as a queued resource      wait     until it is there
+#   install   copy this checkout to all of its machines and make .venv there
+#   start     start training on all machines              resume   the same, going on from the last checkpoint
+#   follow    show the log of machine 0 as it grows       status   of the slice and of training
+#   delete    give the slice back                         run      all of it, until training has ended
+# Options come after COMMAND; arguments of training come after --. What training does, they alone decide:
+#   ./launch/tpu_pod.sh run --name kl --zone us-east5-a --type v5p-32 --spot -- --config configs/C.py
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source launch/dry_run.sh
+
+usage() { sed -n '2,8s/^# \?//p; s/.*#: -/  -/p' launch/tpu_pod.sh; }
+
+die() { echo "tpu_pod.sh: $*" >&2; exit 2; }
+
+options() {
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --name) name=$2; shift ;; #: --name NAME        of the slice; needed
+            --zone) place+=("--zone=$2"); shift ;; #: --zone ZONE        where it is; needed
+            --project) place+=("--project=$2"); shift ;; #: --project PROJECT  if it is not gcloud's own
+            --type) type=$2; shift ;; #: --type TYPE        v5p-32, v6e-16, v5litepod-8, ...
+            --runtime) runtime=$2; shift ;; #: --runtime IMAGE    if it is not the type's
+            --spot | --reserved) tier=("$1") ;; #: --spot, --reserved on demand without either
+            --revision) revision=$2; shift ;; #: --revision COMMIT  clone it; do not copy this folder
+            --repository) repository=$2; shift ;; #: --repository URL   to clone; this folder's origin
+            --setup) setup=$2; shift ;; #: --setup COMMAND    on all machines when installed
+            --dry-run) dry=1 ;; #: --dry-run          print commands, issue none
+            --) shift; training=("$@"); break ;;
+            *) die "there is no option $1; try --help" ;;
+        esac
+        shift
+    done
+    [ -n "$name" ] && [ ${#place[@]} -gt 0 ] || die "--name and --zone are needed"
+}
+
+name='' type='' runtime='' revision='' repository='' setup='' dry='' place=() tier=() training=()
+folder=entropy_rl
+poll_seconds=${POLL_SECONDS:-60}
+
+on_workers() { # on_workers all|0 COMMAND
+    act gcloud compute tpus tpu-vm ssh "$name" "${place[@]}" "--worker=$1" "--command=$2"
+}
+
+state() { # state ASSUMED: ABSENT, or UNKNOWN, or what the queue says: ACTIVE, SUSPENDED, FAILED, ...
+    local said
+    if said=$(ask "$1" gcloud compute tpus queued-resources describe "$name" "${place[@]}" \
+        "--format=value(state.state)" 2>&1); then
+        echo "${said##*$'\n'}"
+    elif [[ $said == *NOT_FOUND* ]]; then echo ABSENT; else echo UNKNOWN; fi
+}
+
+create() {
+    [ -n "$type" ] || die "--type is needed to create a slice"
+    case $runtime$type in
+        v5p-*) runtime=v2-alpha-tpuv5 ;;
+        v6e-*) runtime=v2-alpha-tpuv6e ;;
+        v5litepod-*) runtime=v2-alpha-tpuv5-lite ;;
+        "$type") die "--runtime is needed with --type $type" ;;
+    esac
+    act gcloud compute tpus queued-resources create "$name" "--node-id=$name" "${place[@]}" \
+        "--accelerator-type=$type" "--runtime-version=$runtime" "${tier[@]}"
+}
+
+wait_for_slice() {
+    local now
+    while now=$(state ACTIVE); [ "$now" != ACTIVE ]; do
+        echo "$(date +%T) $now" >&2
+        [[ $now =~ ^(ACCEPTED|CREATING|WAITING_FOR_RESOURCES|PROVISIONING|UNKNOWN)$ ]] || return
+        sleep "$poll_seconds"
+    done
+}
+
+install() {
+    local get archive="/tmp/entropy_rl-$name.tar.gz"
+    if [ -n "$revision" ]; then
+        repository=${repository:-$(git config --get remote.origin.url)} || return
+        get="{ [ -d $folder ] || git clone -q $(words "$repository") $folder; } && \
+git -C $folder fetch -q && git -C $folder checkout -q $(words "$revision")"
+    else
+        act bash -c "git ls-files -zco --exclude-standard | tar --null -czf $archive -T -" || return
+        act gcloud compute tpus tpu-vm scp "$archive" "$name:entropy_rl.tar.gz" "${place[@]}" --worker=all ||
+            return
+        get="mkdir -p $folder && tar -xzf entropy_rl.tar.gz -C $folder"
+    fi
+    # uv brings a Python of its own: the images of TPUs have an older one than is needed.
+    on_workers all "$get && cd $folder && curl -LsSf https://astral.sh/uv/install.sh | sh -s -- -q && \
+export PATH=\$HOME/.local/bin:\$PATH && uv venv -q --allow-existing --python 3.12 .venv && \
+uv pip install -q -e '.[tpu,gcs]'${setup:+ && $setup}"
+}
+
+start() { # Log and exit code stay in files, so that this connection may end. Never two at once on a machine.
+    on_workers all "cd $folder && rm -f exit_code && { (flock -w 120 9 || exit; rm -f exit_code; \
+trap '' HUP; trap : TERM; .venv/bin/python -m entropy_rl train $(words "$@") >> train.log 2>&1 9>&-; \
+echo \$? > exit_code) 9> lock < /dev/null > /dev/null 2>&1 & }"
+}
+
+exit_code() { # Of machine 0; RUNNING, or GONE when the slice has been taken away.
+    local code
+    case $(state ACTIVE) in
+        ACTIVE) code=$(ask 0 gcloud compute tpus tpu-vm ssh "$name" "${place[@]}" --worker=0 \
+            "--command=cat $folder/exit_code 2>/dev/null || echo RUNNING" 2>/dev/null) || code=RUNNING ;;
+        UNKNOWN) code=RUNNING ;;
+        *) code=GONE ;;
+    esac
+    echo "$code"
+}
+
+run() {
+    local code failures=0 again=()
+    while [ $failures -lt 5 ]; do # a machine that has just come up may refuse a connection
+        case $(state ABSENT) in
+            ABSENT) create ;;
+            SUSPENDED | PREEMPTED) delete; create ;;
+            FAILED) die "the request for the slice failed: gcloud compute tpus queued-resources describe" ;;
+        esac
+        if wait_for_slice && install && start "${training[@]}" "${again[@]}"; then
+            while code=$(exit_code); [ "$code" = RUNNING ]; do sleep "$poll_seconds"; done
+            case $code in
+                0) echo "Training has ended. The slice is still there: delete it." >&2; return ;;
+                75 | GONE) echo "Pre-empted ($code); going on from the last checkpoint." >&2 ;;
+                *) echo "Training failed with exit code $code. See: follow" >&2; return "$code" ;;
+            esac
+            failures=0 again=(--resume)
+        elif [ "$(state ACTIVE)" = ACTIVE ]; then failures=$((failures + 1)); fi
+        sleep "$poll_seconds"
+    done
+    die "installing failed five times"
+}
+
+delete() { act gcloud compute tpus queued-resources delete "$name" "${place[@]}" --force --quiet; }
+
+main() {
+    local command=${1:-}
+    case $command in '' | -h | --help) usage; return ;; esac
+    options "${@:2}"
+    case $command in
+        create | install | delete | run) "$command" ;;
+        wait) wait_for_slice ;;
+        start) start "${training[@]}" ;;
+        resume) start "${training[@]}" --resume ;;
+        follow) on_workers 0 "tail -n 1000 -F $folder/train.log" ;;
+        status) state ACTIVE; on_workers all "cat $folder/exit_code 2>/dev/null || echo RUNNING" ;;
+        *) die "there is no command $command; try --help" ;;
+    esac
+}
+
+main "$@"
