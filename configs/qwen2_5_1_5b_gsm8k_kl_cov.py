@@ -24,5 +24,6 @@ def get_config(topology: str = TOPOLOGIES[0]) -> RunConfig:
     return replace(
         base,
         name="qwen2_5_1_5b_gsm8k_kl_cov",
+        batch=replace(base.batch, prompts_per_wave=64),
         policy=replace(base.policy, directory=Path("policies/Qwen2.5-1.5B"), architecture=QWEN2_5["1.5B"]),
     )

@@ -26,6 +26,9 @@ from entropy_rl.parallelism import MeshConfig
 TOPOLOGIES = ("v5p:4x4x4", "v6e:8x8")
 """Slices this recipe was planned for; the first is taken when none is named."""
 
+PROMPTS_PER_WAVE = {"v5p:4x4x4": 128, "v6e:8x8": 32}
+"""A wave's KV cache takes 43 GB of a v5p chip, 11 GB of a v6e chip, should all responses be of 8,192 tokens."""
+
 
 def get_config(topology: str = TOPOLOGIES[0]) -> RunConfig:
     base = load_config(Path(__file__).with_name("qwen2_5_7b_grpo.py"))
@@ -33,6 +36,7 @@ def get_config(topology: str = TOPOLOGIES[0]) -> RunConfig:
         base,
         name="qwen2_5_32b_grpo",
         policy=replace(base.policy, directory=Path("policies/Qwen2.5-32B"), architecture=QWEN2_5["32B"]),
+        batch=replace(base.batch, prompts_per_wave=PROMPTS_PER_WAVE[topology]),
         mesh=MeshConfig(fsdp=8, tensor=8),
         num_steps=144,
     )

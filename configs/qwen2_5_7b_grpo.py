@@ -44,6 +44,9 @@ from entropy_rl.training.optimizer import AdamW
 TOPOLOGIES = ("v5p:2x2x4", "v6e:4x4")
 """Slices this recipe was planned for; the first is taken when none is named."""
 
+PROMPTS_PER_WAVE = {"v5p:2x2x4": 128, "v6e:4x4": 32}
+"""A wave's KV cache takes 38 GB of a v5p chip, 9 GB of a v6e chip, should all responses be of 8,192 tokens."""
+
 
 def get_config(topology: str = TOPOLOGIES[0]) -> RunConfig:
     return RunConfig(
@@ -64,7 +67,12 @@ def get_config(topology: str = TOPOLOGIES[0]) -> RunConfig:
         ),
         objective=PPOClip(eps_low=0.2, eps_high=0.2, dual_clip=10.0),
         optimizer=AdamW(learning_rate=1e-6, weight_decay=0.0, max_grad_norm=1.0),
-        batch=BatchConfig(prompts_per_step=256, samples_per_prompt=8, prompts_per_update=32),
+        batch=BatchConfig(
+            prompts_per_step=256,
+            samples_per_prompt=8,
+            prompts_per_update=32,
+            prompts_per_wave=PROMPTS_PER_WAVE[topology],
+        ),
         sampling=Sampling(temperature=1.0),
         mesh=MeshConfig(fsdp=4, tensor=4),
         evaluation=Evaluation(every_steps=4, num_samples=32, sampling=Sampling(temperature=0.6)),

@@ -1,4 +1,4 @@
-"""launch/tpu_pod.sh against a stand-in for gcloud: what it calls, when it starts again, what runs on a worker."""
+"""launch/tpu_pod.sh against a stand-in for gcloud: what it calls, and when it starts again."""
 
 import shlex
 import subprocess
