@@ -45,7 +45,7 @@ TOPOLOGIES = ("v5p:2x2x4", "v6e:4x4")
 """Slices this recipe was planned for; the first is taken when none is named."""
 
 PROMPTS_PER_WAVE = {"v5p:2x2x4": 128, "v6e:4x4": 32}
-"""A wave's KV cache takes 38 GB of a v5p chip, 9 GB of a v6e chip, should all responses be of 8,192 tokens."""
+"""A wave's KV cache takes 38 GB of a v5p chip, 9 GB of a v6e chip, if all responses are of 8,192 tokens."""
 
 
 def get_config(topology: str = TOPOLOGIES[0]) -> RunConfig:

@@ -152,6 +152,11 @@ class RunConfig:
     """Stop the run when so many updates in a row had a non-finite loss or gradient."""
 
     def __post_init__(self):
+        if (self.checkpoint_folder or "").startswith("s3://"):
+            raise ValueError(
+                f"checkpoint_folder must be a folder or lie on gs://, got {self.checkpoint_folder}: orbax cannot "
+                "write arrays to s3://; give a shared or mounted file system"
+            )
         if self.num_steps < 1 or self.checkpoint_every_steps < 1 or self.max_skipped_updates < 1:
             raise ValueError(
                 "num_steps, checkpoint_every_steps and max_skipped_updates must be at least 1, got "

@@ -75,6 +75,11 @@ def test_checkpoints_of_an_earlier_run_are_not_taken_over_unasked(storage, tmp_p
     assert not storage.exists("/bucket/runs/short/checkpoints/left")
 
 
+def test_checkpoints_on_s3_are_refused_at_once(tmp_path):
+    with pytest.raises(ValueError, match="orbax cannot write arrays to s3://"):
+        short_run(tmp_path, checkpoint_folder="s3://bucket/runs")
+
+
 @pytest.mark.parametrize("scheme", ["gs", "s3"])
 def test_prompt_files_are_read_from_buckets(storage, tmp_path, scheme):
     row = {"prompt": "1+1?", "answer": "2"}

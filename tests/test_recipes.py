@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from entropy_rl.config_file import load_config, topologies_of
 from entropy_rl.config import BatchConfig
+from entropy_rl.config_file import load_config, topologies_of
 from entropy_rl.data.prompt_files import DapoMath
 from entropy_rl.objectives import ClipCov, GroupAdvantage, KLCov, MinibatchScope, PPOClip, TokenMean
 from entropy_rl.parallelism import MeshConfig
