@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int32
 
+from entropy_rl.models.parameters import logical_axes
 from entropy_rl.models.policy import Policy
 from entropy_rl.objectives import (
     Aggregation,
@@ -25,6 +26,7 @@ from entropy_rl.objectives import (
     Selection,
     TokenMean,
 )
+from entropy_rl.parallelism import parameter_shardings
 from entropy_rl.training.batch import Minibatch, TokenBatch, join, split
 from entropy_rl.training.optimizer import Optimizer
 from entropy_rl.training.update_metrics import update_metrics
@@ -104,8 +106,22 @@ class Learner:
 @partial(jax.jit, static_argnums=0, donate_argnums=1)
 def _init(learner: Learner, params) -> TrainState:
     # Made by a jitted function like every later state, or the first update would be compiled twice.
-    opt_state = learner.optimizer.init(params)
+    opt_state = _laid_as_parameters(learner, learner.optimizer.init(params), params)
     return TrainState(params=params, opt_state=opt_state, num_skipped_in_a_row=jnp.int32(0))
+
+
+def _laid_as_parameters(learner: Learner, opt_state: optax.OptState, params) -> optax.OptState:
+    """Moments where their parameters lie: as mere zeros they would lie whole on every device."""
+    if learner.policy.mesh is None:
+        return opt_state
+
+    def lay(moment, param, sharding):
+        same = moment.shape == param.shape
+        return jax.lax.with_sharding_constraint(moment, sharding) if same else moment
+
+    shardings = parameter_shardings(learner.policy.mesh, logical_axes(learner.policy.config), params)
+    chain = learner.optimizer.transformation()
+    return optax.tree_utils.tree_map_params(chain, lay, opt_state, params, shardings)
 
 
 @partial(jax.jit, static_argnums=0)
