@@ -154,7 +154,7 @@ class RunConfig:
     def __post_init__(self):
         if (self.checkpoint_folder or "").startswith("s3://"):
             raise ValueError(
-                f"checkpoint_folder must be a folder or lie on gs://, got {self.checkpoint_folder}: orbax cannot "
+                f"checkpoint_folder must be a folder or on gs://, got {self.checkpoint_folder}: orbax cannot "
                 "write arrays to s3://; give a shared or mounted file system"
             )
         if self.num_steps < 1 or self.checkpoint_every_steps < 1 or self.max_skipped_updates < 1:
