@@ -10,7 +10,7 @@ from entropy_rl.data.pipeline import collate
 from entropy_rl.data.prompts import Prompt
 from entropy_rl.data.rows import RowError, read_rows
 from entropy_rl.data.tokenizers import ChatMessage
-from entropy_rl.evaluation.evaluate import response_texts
+from entropy_rl.evaluation.grades import response_texts
 from entropy_rl.kernel_choice import Kernels
 from entropy_rl.sampler import Sampler, Sampling
 from entropy_rl.stored_policy import StoredPolicy

@@ -1,20 +1,26 @@
 """Measuring a policy on the held-out prompts of a configuration's task."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from entropy_rl.config import RunConfig
 from entropy_rl.data.tasks import Grader
 from entropy_rl.evaluation import evaluate
 from entropy_rl.observability.bar import Bar
-from entropy_rl.parallelism import batch_sharding
+from entropy_rl.parallelism import batch_sharding, is_main
 from entropy_rl.starting_policy import load_policy, starting_policy
 from entropy_rl.stored_policy import StoredPolicy
 
 
-def heldout_numbers(config: RunConfig, stored: StoredPolicy, grader: Grader) -> dict[str, float | int]:
-    """Accuracy, average@k and pass@k by `config.evaluation`."""
+def heldout_numbers(
+    config: RunConfig,
+    stored: StoredPolicy,
+    grader: Grader,
+    on_pause: Callable[[], None] = lambda: None,
+) -> dict[str, float | int]:
+    """Accuracy, average@k and pass@k by `config.evaluation`; the sampler calls `on_pause` now and then."""
     prompts = config.heldout_prompts(stored.tokenizer)
-    with Bar("evaluation", total=len(prompts)) as bar:
+    with Bar("evaluation", total=len(prompts), shown=is_main()) as bar:
         report = evaluate(
             config.evaluation.sampler(config.sampler(stored.policy, stored.tokenizer)),
             stored.params,
@@ -26,6 +32,7 @@ def heldout_numbers(config: RunConfig, stored: StoredPolicy, grader: Grader) -> 
             prompts_per_batch=config.batch.prompts_per_step,
             placement=batch_sharding(config.mesh.build()),
             on_batch=bar.update,
+            on_pause=on_pause,
         )
     return report.numbers()
 

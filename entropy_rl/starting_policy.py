@@ -4,17 +4,28 @@ import hashlib
 import json
 import tempfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import jax
+import numpy as np
 
 from entropy_rl.config import PolicyConfig, RunConfig
 from entropy_rl.data.text_pairs import read_text_pairs
+from entropy_rl.models.config import Qwen2Config
 from entropy_rl.models.hf import load_config
 from entropy_rl.models.parameters import logical_axes
+from entropy_rl.models.policy import Policy
 from entropy_rl.observability.bar import Bar
 from entropy_rl.observability.json_files import json_value
-from entropy_rl.parallelism import parameter_shardings
+from entropy_rl.parallelism import (
+    batch_sharding,
+    is_main,
+    parameter_shardings,
+    share,
+    wait_for_all,
+    whole_on_host,
+)
 from entropy_rl.paths import reach
 from entropy_rl.stored_policy import StoredPolicy, read_policy, save_policy
 from entropy_rl.training.warm_start import Demonstrations, warm_start
@@ -24,19 +35,25 @@ FORMAT_VERSION = 1
 
 
 def starting_policy(config: RunConfig) -> StoredPolicy:
-    """What the run starts from, on its mesh; a warm start is made when none of equal settings is kept."""
+    """What the run starts from, on its mesh; a warm start is made when none of equal settings is kept.
+
+    All processes of a run call it together; the folder of kept policies must be one that all of them see.
+    """
     if config.warm_start is None:
         return _before_warm_start(config)
     kept = warm_start_folder(config)
-    if not (kept / "config.json").is_file():
+    is_kept = share(np.array((kept / "config.json").is_file()))[0]
+    if not is_kept:
         make_warm_start(config, kept)
     return load_policy(config, kept)
 
 
 def load_policy(config: RunConfig, directory: Path) -> StoredPolicy:
     """The policy of a folder, in the precision and on the mesh of `config`."""
-    stored = read_policy(directory, param_dtype=config.policy.param_dtype)
-    return _placed(config, replace(stored, policy=config.policy_of(stored.policy.config)))
+    stored = read_policy(
+        directory, param_dtype=config.policy.param_dtype, shardings=partial(_shardings, config)
+    )
+    return replace(stored, policy=config.policy_of(stored.policy.config))
 
 
 def warm_start_folder(config: RunConfig) -> Path:
@@ -59,25 +76,34 @@ def warm_start_folder(config: RunConfig) -> Path:
 
 
 def make_warm_start(config: RunConfig, output: Path) -> None:
-    """Trains on demonstrations and writes a Hugging Face folder, whole or not at all."""
+    """Trains on demonstrations and writes a Hugging Face folder; all processes take part, one writes."""
     start, settings = _before_warm_start(config), config.warm_start
     if settings.demonstrations_file is None:
         pairs = config.task.demonstrations(settings.num_demonstrations, config.seed)
     else:
         pairs = read_text_pairs(settings.demonstrations_file)
-    with Bar("warm start", total=settings.num_steps) as bar:
+    with Bar("warm start", total=settings.num_steps, shown=is_main()) as bar:
         params = warm_start(
             start.policy,
             start.params,
             Demonstrations.encode(pairs, start.tokenizer),
             settings,
             seed=config.seed,
+            placement=batch_sharding(config.mesh.build()),
             on_step=lambda step, loss: bar.update(step, f"loss {loss:.3f}"),
         )
+    params = jax.tree.map(whole_on_host, params)
+    if is_main():
+        _write_whole(replace(start, params=params), output)
+    wait_for_all("the warm start is written")
+
+
+def _write_whole(stored: StoredPolicy, output: Path) -> None:
+    """Writes a Hugging Face folder that is there whole or not at all."""
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f"{output.name}.", dir=output.parent) as unfinished:
         whole = Path(unfinished) / "whole"
-        save_policy(replace(start, params=params), whole)
+        save_policy(stored, whole)
         if not output.exists():  # another run may have made the same one meanwhile
             whole.replace(output)
 
@@ -93,8 +119,10 @@ def _before_warm_start(config: RunConfig) -> StoredPolicy:
             f"policy.architecture.vocab_size must be at least the tokenizer's {tokenizer.vocab_size}, got "
             f"{policy.config.vocab_size}"
         )
-    params = policy.init(config.key("init"), config.policy.param_dtype)
-    return _placed(config, StoredPolicy(policy=policy, params=params, tokenizer=tokenizer))
+    init = partial(policy.init, param_dtype=config.policy.param_dtype)
+    # Every device makes its own share, and no other ever exists.
+    params = jax.jit(init, out_shardings=_shardings(config, policy.config))(config.key("init"))
+    return StoredPolicy(policy=policy, params=params, tokenizer=tokenizer)
 
 
 def _check_architecture(policy: PolicyConfig) -> None:
@@ -110,7 +138,7 @@ def _check_architecture(policy: PolicyConfig) -> None:
         )
 
 
-def _placed(config: RunConfig, stored: StoredPolicy) -> StoredPolicy:
-    axes = logical_axes(stored.policy.config)
-    shardings = parameter_shardings(config.mesh.build(), axes, stored.params)
-    return replace(stored, params=jax.device_put(stored.params, shardings))
+def _shardings(config: RunConfig, architecture: Qwen2Config) -> dict:
+    """Where the parameters lie on the run's mesh."""
+    shapes = Policy(architecture).abstract_params()
+    return parameter_shardings(config.mesh.build(), logical_axes(architecture), shapes)

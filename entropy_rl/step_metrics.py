@@ -1,15 +1,12 @@
 """Metrics of a step that come from the host: rewards, truncation, seconds, throughput."""
 
-import numpy as np
-
-from entropy_rl.data.tasks import GradeBatch
-from entropy_rl.evaluation.evaluate import truncated
+from entropy_rl.evaluation import RolloutGrades
 from entropy_rl.observability.clock import Clock
-from entropy_rl.types import Rollout
 
 
-def reward_metrics(grades: GradeBatch, rollout: Rollout, stop_ids: tuple[int, ...]) -> dict[str, float | int]:
+def reward_metrics(graded: RolloutGrades) -> dict[str, float | int]:
     """Rewards of all groups, before any filtering."""
+    grades = graded.grades
     correct_PG = grades.correct_PG
     return {
         "reward/mean": float(grades.reward_PG.mean()),
@@ -17,18 +14,18 @@ def reward_metrics(grades: GradeBatch, rollout: Rollout, stop_ids: tuple[int, ..
         "reward/groups_all_right": float(correct_PG.all(axis=1).mean()),
         "reward/groups_all_wrong": float((~correct_PG).all(axis=1).mean()),
         "reward/timeouts": grades.num_timeouts,
-        "length/truncated_fraction": float(truncated(rollout, stop_ids).mean()),
+        "length/truncated_fraction": float(graded.truncated_PG.mean()),
         **grades.details,
     }
 
 
-def time_metrics(clock: Clock, grades: GradeBatch, rollout: Rollout) -> dict[str, float | int]:
+def time_metrics(clock: Clock, graded: RolloutGrades) -> dict[str, float | int]:
     """Seconds of each phase and of the whole step; tokens, or responses, a second."""
-    num_tokens = int(np.asarray(rollout.response_mask_PGT).sum())
+    num_tokens = int(graded.length_PG.sum())
     return {
         **{f"seconds/{phase}": seconds for phase, seconds in clock.seconds.items()},
         "seconds/step": clock.total_seconds,
         "throughput/rollout_tokens_per_second": num_tokens / clock.seconds["rollout"],
         "throughput/update_tokens_per_second": num_tokens / clock.seconds["update"],
-        "throughput/judged_responses_per_second": grades.responses_per_second,
+        "throughput/judged_responses_per_second": graded.grades.responses_per_second,
     }

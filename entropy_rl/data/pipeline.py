@@ -3,6 +3,8 @@
 Every epoch is a fresh permutation cut into whole batches; what does not fill a last batch is left out of
 that epoch. So no batch ever holds a prompt twice, which matters because the random keys of a response
 follow from the identity of its prompt.
+
+With several processes the stream is the same in all of them; each encodes only what its devices hold.
 """
 
 import hashlib
@@ -11,7 +13,7 @@ from dataclasses import dataclass
 
 import grain
 import numpy as np
-from jaxtyping import Bool, Int32
+from jaxtyping import Bool, Int, Int32
 
 from entropy_rl.data.prompts import Prompt, within_length
 from entropy_rl.data.tokenizers import Tokenizer
@@ -19,7 +21,7 @@ from entropy_rl.data.tokenizers import Tokenizer
 
 @dataclass(frozen=True, kw_only=True)
 class PromptBatch:
-    """P prompts as token ids, padded on the left to S positions."""
+    """P prompts as token ids, padded on the left to S positions; rows that were left out are padding."""
 
     prompt_ids_PS: Int32[np.ndarray, "P S"]
     prompt_mask_PS: Bool[np.ndarray, "P S"]
@@ -27,11 +29,20 @@ class PromptBatch:
     prompts: tuple[Prompt, ...]
 
 
-def collate(prompts: Sequence[Prompt], tokenizer: Tokenizer, max_prompt_tokens: int) -> PromptBatch:
-    """Encodes prompts and pads them on the left. Raises ValueError when one is too long: none is cut."""
+def collate(
+    prompts: Sequence[Prompt],
+    tokenizer: Tokenizer,
+    max_prompt_tokens: int,
+    rows: Int[np.ndarray, " rows"] | None = None,
+) -> PromptBatch:
+    """Encodes prompts (`rows`: only these of them) and pads them on the left.
+
+    Raises ValueError when one is too long: none is cut.
+    """
     prompt_ids_PS = np.full((len(prompts), max_prompt_tokens), tokenizer.pad_id, np.int32)
     prompt_mask_PS = np.zeros(prompt_ids_PS.shape, bool)
-    for row, prompt in enumerate(prompts):
+    for row in range(len(prompts)) if rows is None else rows:
+        prompt = prompts[row]
         ids = prompt.encode(tokenizer)
         if not 0 < len(ids) <= max_prompt_tokens:
             raise ValueError(
@@ -51,8 +62,8 @@ def collate(prompts: Sequence[Prompt], tokenizer: Tokenizer, max_prompt_tokens: 
 class PromptPipeline:
     """Endless iterator over batches of training prompts, whose position is part of a checkpoint.
 
-    Prompts over `max_prompt_tokens` are left out and counted in `num_too_long`. Raises ValueError when fewer
-    prompts than one batch remain.
+    Prompts over `max_prompt_tokens` are left out and counted in `num_too_long`. `rows` are those of a batch
+    that are encoded (None: all). Raises ValueError when fewer prompts than one batch remain.
     """
 
     def __init__(
@@ -63,6 +74,7 @@ class PromptPipeline:
         prompts_per_step: int,
         max_prompt_tokens: int,
         seed: int,
+        rows: Int[np.ndarray, " rows"] | None = None,
     ):
         self.prompts = within_length(prompts, tokenizer, max_prompt_tokens)
         self.num_too_long = len(prompts) - len(self.prompts)
@@ -73,6 +85,7 @@ class PromptPipeline:
             )
         self._tokenizer = tokenizer
         self._max_prompt_tokens = max_prompt_tokens
+        self._rows = rows
         self._fingerprint = self._digest(prompts_per_step, seed)
         # grain reshuffles an epoch with seed + epoch; hashing first keeps neighbouring seeds apart.
         shuffle_seed = int(np.random.SeedSequence(seed).generate_state(1)[0])
@@ -86,7 +99,7 @@ class PromptPipeline:
 
     def __next__(self) -> PromptBatch:
         prompts = [self.prompts[index] for index in next(self._indices)]
-        return collate(prompts, self._tokenizer, self._max_prompt_tokens)
+        return collate(prompts, self._tokenizer, self._max_prompt_tokens, self._rows)
 
     def get_state(self) -> dict:
         """The position, as an object that JSON can hold."""

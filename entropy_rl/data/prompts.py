@@ -3,7 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import jax
+import numpy as np
+
 from entropy_rl.data.tokenizers import ChatMessage, Tokenizer
+from entropy_rl.parallelism import share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +39,15 @@ class Prompt:
 
 
 def within_length(prompts: Sequence[Prompt], tokenizer: Tokenizer, max_prompt_tokens: int) -> list[Prompt]:
-    """The prompts of 1 to `max_prompt_tokens` tokens. Raises ValueError when none is left."""
-    kept = [prompt for prompt in prompts if 0 < len(prompt.encode(tokenizer)) <= max_prompt_tokens]
+    """The prompts of 1 to `max_prompt_tokens` tokens, each counted by one process of the run for all.
+
+    Raises ValueError when none is left.
+    """
+    fits_N = np.zeros(len(prompts), bool)
+    for n in range(jax.process_index(), len(prompts), jax.process_count()):
+        fits_N[n] = 0 < len(prompts[n].encode(tokenizer)) <= max_prompt_tokens
+    fits_N = share(fits_N).any(axis=0)
+    kept = [prompt for prompt, fits in zip(prompts, fits_N, strict=True) if fits]
     if not kept:
         raise ValueError(
             f"some prompt must have 1 to max_prompt_tokens={max_prompt_tokens} tokens; none of the "

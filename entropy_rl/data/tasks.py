@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float32, Int32
 
 from entropy_rl.data.countdown import CountdownProblem, CountdownSpace, Split
 from entropy_rl.data.prompt_files import PromptFile, read_prompts
@@ -25,11 +25,23 @@ class GradeBatch:
 
     reward_PG: Float32[np.ndarray, "P G"]
     correct_PG: Bool[np.ndarray, "P G"]
-    num_timeouts: int
-    """Responses whose judging was stopped at its time limit; they score 0."""
+    timed_out_PG: Bool[np.ndarray, "P G"]
+    """Whose judging was stopped at its time limit; they score 0."""
     seconds: float
-    details: dict[str, float] = field(default_factory=dict)
-    """Further measures of the task itself, by metric name."""
+    mean_P: dict[str, Float32[np.ndarray, " P"]] = field(default_factory=dict)
+    """Further measures of each prompt by metric name; the metric is their mean."""
+    count_P: dict[str, Int32[np.ndarray, " P"]] = field(default_factory=dict)
+    """The same; the metric is their sum."""
+
+    @property
+    def num_timeouts(self) -> int:
+        return int(self.timed_out_PG.sum())
+
+    @property
+    def details(self) -> dict[str, float]:
+        """The task's own metrics by name."""
+        means = {name: float(x_P.mean(dtype=np.float64)) for name, x_P in self.mean_P.items()}
+        return means | {name: float(x_P.sum()) for name, x_P in self.count_P.items()}
 
     @property
     def responses_per_second(self) -> float:
@@ -149,23 +161,23 @@ class CountdownGrader:
 
     def grade(self, prompts: Sequence[Prompt], responses: Sequence[Sequence[str]]) -> GradeBatch:
         start_seconds = time.perf_counter()
-        correct, num_valid, num_distinct = [], 0, 0
+        correct, valid, num_distinct = [], [], []
         for prompt, group in zip(prompts, responses, strict=True):
             problem = CountdownProblem.from_answer(prompt.answer)
             verdicts = [verify(response, problem.numbers, problem.target) for response in group]
             correct.append([verdict.correct for verdict in verdicts])
-            num_valid += sum(verdict.valid for verdict in verdicts)
+            valid.append([verdict.valid for verdict in verdicts])
             right = [response for response, verdict in zip(group, verdicts, strict=True) if verdict.correct]
-            num_distinct += len({normal_form(parse(response)) for response in right})
+            num_distinct.append(len({normal_form(parse(response)) for response in right}))
         correct_PG = np.array(correct, bool)
         return GradeBatch(
             reward_PG=correct_PG.astype(np.float32),
             correct_PG=correct_PG,
-            num_timeouts=0,
+            timed_out_PG=np.zeros_like(correct_PG),
             seconds=time.perf_counter() - start_seconds,
-            details={
-                "reward/valid_fraction": num_valid / correct_PG.size,
-                "reward/distinct_right_answers": num_distinct / len(prompts),
+            mean_P={
+                "reward/valid_fraction": np.mean(valid, axis=1, dtype=np.float32),
+                "reward/distinct_right_answers": np.array(num_distinct, np.float32),
             },
         )
 
@@ -223,16 +235,17 @@ class MathGrader:
         pairs = [(prompt, text) for prompt, group in zip(prompts, responses, strict=True) for text in group]
         items = [JudgeItem(response=text, answer=prompt.answer) for prompt, text in pairs]
         judgements = self._pool.judge_all(items)
-        scores = np.array([judgement.score for judgement in judgements], np.float32)
-        reward_PG = scores.reshape(len(prompts), -1)
+
+        def by_prompt(values, dtype):
+            return np.array(values, dtype).reshape(len(prompts), -1)
+
+        reward_PG = by_prompt([judgement.score for judgement in judgements], np.float32)
+        timed_out_PG = by_prompt([judgement.timed_out for judgement in judgements], bool)
+        failed_PG = by_prompt([bool(judgement.error) for judgement in judgements], bool) & ~timed_out_PG
         return GradeBatch(
             reward_PG=reward_PG,
             correct_PG=reward_PG == 1,
-            num_timeouts=sum(judgement.timed_out for judgement in judgements),
+            timed_out_PG=timed_out_PG,
             seconds=time.perf_counter() - start_seconds,
-            details={
-                "reward/judge_errors": float(
-                    sum(bool(judgement.error) and not judgement.timed_out for judgement in judgements)
-                )
-            },
+            count_P={"reward/judge_errors": failed_PG.sum(axis=1, dtype=np.int32)},
         )

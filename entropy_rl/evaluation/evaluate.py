@@ -11,9 +11,10 @@ from entropy_rl.data.pipeline import collate
 from entropy_rl.data.prompts import Prompt
 from entropy_rl.data.tasks import Grader
 from entropy_rl.data.tokenizers import Tokenizer
+from entropy_rl.evaluation.grades import grade_rollout
 from entropy_rl.evaluation.pass_at_k import pass_at_k
+from entropy_rl.parallelism import held_rows, to_global
 from entropy_rl.sampler import Sampler
-from entropy_rl.types import Rollout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,23 +42,6 @@ class EvaluationReport:
         }
 
 
-def response_texts(rollout: Rollout, tokenizer: Tokenizer) -> list[list[str]]:
-    """The text of every sampled response, its stop token left out."""
-    ids_PGT, mask_PGT = jax.device_get((rollout.response_ids_PGT, rollout.response_mask_PGT))
-    stopped_PG = (np.isin(ids_PGT, tokenizer.stop_ids) & mask_PGT).any(axis=-1)
-    length_PG = mask_PGT.sum(axis=-1) - stopped_PG
-    return [
-        [tokenizer.decode(ids_T[:length].tolist()) for ids_T, length in zip(ids_GT, length_G, strict=True)]
-        for ids_GT, length_G in zip(ids_PGT, length_PG, strict=True)
-    ]
-
-
-def truncated(rollout: Rollout, stop_ids: Sequence[int]) -> Bool[np.ndarray, "P G"]:
-    """Which responses ended at the limit of tokens and not by a stop token."""
-    ids_PGT, mask_PGT = jax.device_get((rollout.response_ids_PGT, rollout.response_mask_PGT))
-    return ~np.any(np.isin(ids_PGT, list(stop_ids)) & mask_PGT, axis=-1)
-
-
 def evaluate(
     sampler: Sampler,
     params,
@@ -68,13 +52,14 @@ def evaluate(
     *,
     max_prompt_tokens: int,
     prompts_per_batch: int,
-    placement: jax.sharding.Sharding | None = None,
+    placement: jax.sharding.Sharding,
     on_batch: Callable[[int], None] = lambda num_done: None,
+    on_pause: Callable[[], None] = lambda: None,
 ) -> EvaluationReport:
     """Samples every prompt and judges all responses; `on_batch(prompts done)` is called as it goes.
-    `placement` is where arrays of prompts lie.
 
-    The tokens do not depend on `prompts_per_batch`. Raises ValueError when there is no prompt.
+    `placement` is where arrays of prompts lie; the sampler calls `on_pause` now and then. The tokens do not
+    depend on `prompts_per_batch`. Raises ValueError when there is no prompt.
     """
     if not prompts:
         raise ValueError(
@@ -86,21 +71,16 @@ def evaluate(
     for start in range(0, len(prompts), size):
         chunk = list(prompts[start : start + size])
         filled = chunk + [prompts[0]] * (size - len(chunk))  # one shape, one compilation
-        batch = collate(filled, tokenizer, max_prompt_tokens)
-        arrays = jax.device_put((batch.prompt_ids_PS, batch.prompt_mask_PS, batch.prompt_id_P), placement)
-        rollout = sampler(working, *arrays, key)
-        rollout = _first(rollout, len(chunk))
-        correct.append(grader.grade(chunk, response_texts(rollout, tokenizer)).correct_PG)
-        lengths.append(np.asarray(rollout.response_mask_PGT).sum(axis=-1))
-        cut.append(truncated(rollout, tokenizer.stop_ids))
+        batch = collate(filled, tokenizer, max_prompt_tokens, held_rows(placement, size))
+        arrays = to_global((batch.prompt_ids_PS, batch.prompt_mask_PS, batch.prompt_id_P), placement)
+        rollout = sampler(working, *arrays, key, on_pause=on_pause)
+        graded = grade_rollout(rollout, filled, tokenizer, grader, placement)
+        correct.append(graded.grades.correct_PG[: len(chunk)])
+        lengths.append(graded.length_PG[: len(chunk)])
+        cut.append(graded.truncated_PG[: len(chunk)])
         on_batch(start + len(chunk))
     return EvaluationReport(
         correct_PG=np.concatenate(correct),
         mean_length_tokens=float(np.concatenate(lengths).mean()),
         truncated_fraction=float(np.concatenate(cut).mean()),
     )
-
-
-def _first(rollout: Rollout, num_prompts: int) -> Rollout:
-    """The groups of the first prompts."""
-    return jax.tree.map(lambda x: x[:num_prompts], rollout)

@@ -1,13 +1,14 @@
 """Hugging Face directories: config.json and safetensors, in one file or in shards with an index.
 
-Tensors are streamed one at a time, so that the peak of memory is one copy of the model and one layer's tensor
-(loading) or one shard (saving). The rows of the embedding that only pad the vocabulary are kept.
+Tensors are streamed one at a time, so that the peak of memory is one copy of what is read and one layer's
+tensor (loading) or one shard (saving). The rows of the embedding that only pad the vocabulary are kept.
 """
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from entropy_rl.models.config import Qwen2Config
-from entropy_rl.models.parameters import leaf, parameters, tree
+from entropy_rl.models.parameters import Parameter, leaf, parameters, tree
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
@@ -41,32 +42,61 @@ def load_config(directory: str | Path) -> Qwen2Config:
 
 
 def load_pretrained(
-    directory: str | Path, param_dtype: str | None = None
+    directory: str | Path,
+    param_dtype: str | None = None,
+    shardings: Callable[[Qwen2Config], dict[str, Any]] | None = None,
 ) -> tuple[Qwen2Config, dict[str, Any]]:
-    """Reads a model as host arrays; the caller places them on its devices (`jax.device_put`).
+    """Reads a model: as host arrays, or with `shardings`, from the configuration to a tree of them, as global
+    arrays, of which each process reads only what its devices hold.
 
     `param_dtype` None keeps the dtype of the files. Raises ValueError that lists missing and unexpected
     tensors, or names the tensor whose shape is not that of config.json.
     """
     directory = Path(directory)
     config = load_config(directory)
+    placement = None if shardings is None else shardings(config)
     with ExitStack() as stack:
         sources = _open(directory, stack)
         _check_names(directory, config, set(sources))
         leaves = {}
         for row in parameters(config):
-            for layer, name in enumerate(row.hf_names(config)):
-                tensor = sources[name].get_tensor(name)
-                if tensor.shape != (expected := row.hf_shape(config)):
-                    raise ValueError(
-                        f"{directory}: {name} must have shape {expected} by config.json; got {tensor.shape}"
-                    )
-                if layer == 0:
-                    dtype = tensor.dtype if param_dtype is None else jnp.dtype(param_dtype)
-                    leaves[row.path] = np.empty(row.shape(config), dtype)
-                target = leaves[row.path][layer] if row.stacked else leaves[row.path]
-                target[...] = row.from_hf(tensor, config)
+            _check_shape(directory, config, row, sources)
+            part = lru_cache(partial(_part, config, row, sources, param_dtype))  # read once for all replicas
+            shape = row.shape(config)
+            if placement is None:
+                leaves[row.path] = part(*((0, size) for size in shape))
+            else:
+                leaves[row.path] = jax.make_array_from_callback(
+                    shape, leaf(placement, row.path), partial(_indexed, part, shape)
+                )
     return config, tree(leaves)
+
+
+def _indexed(part: Callable[..., np.ndarray], shape: tuple[int, ...], index: tuple[slice, ...]) -> np.ndarray:
+    return part(*(cut.indices(size)[:2] for cut, size in zip(index, shape, strict=True)))
+
+
+def _part(
+    config: Qwen2Config, row: Parameter, sources: dict[str, Any], dtype: str | None, *bounds: tuple[int, int]
+) -> np.ndarray:
+    """What lies within the (start, stop) of each axis of a parameter; nothing else is read."""
+    by_axis = dict(zip(row.axes, bounds, strict=True))
+    names = row.hf_names(config)[slice(*by_axis.get("layers", (0, 1)))]
+    part_layers = None
+    for layer, name in enumerate(names):
+        tensor = sources[name].get_slice(name)[row.hf_cut(config, by_axis)]
+        if part_layers is None:
+            layer_shape = tuple(stop - start for start, stop in bounds[row.stacked :])
+            part_layers = np.empty((len(names), *layer_shape), jnp.dtype(dtype or tensor.dtype))
+        part_layers[layer] = row.from_hf(tensor, config, by_axis)
+    return part_layers if row.stacked else part_layers[0]
+
+
+def _check_shape(directory: Path, config: Qwen2Config, row: Parameter, sources: dict[str, Any]) -> None:
+    expected = row.hf_shape(config)
+    for name in row.hf_names(config):
+        if (found := tuple(sources[name].get_slice(name).get_shape())) != expected:
+            raise ValueError(f"{directory}: {name} must have shape {expected} by config.json; got {found}")
 
 
 def save_pretrained(

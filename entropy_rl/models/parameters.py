@@ -54,16 +54,33 @@ class Parameter:
     def hf_shape(self, config: Qwen2Config) -> tuple[int, ...]:
         """Shape of one tensor in Hugging Face's files."""
         sizes = axis_sizes(config)
-        groups = re.findall(r"\(([^)]*)\)|(\w+)", self.hf_axes)
-        return tuple(math.prod(sizes[axis] for axis in "".join(group).split()) for group in groups)
+        return tuple(math.prod(sizes[axis] for axis in group.split()) for group in self._hf_groups())
 
     def hf_names(self, config: Qwen2Config) -> list[str]:
         """Its tensor names in Hugging Face's files: one a layer, or just one."""
         return [self.hf_name.format(layer=i) for i in range(config.num_layers if self.stacked else 1)]
 
-    def from_hf(self, tensor: np.ndarray, config: Qwen2Config) -> np.ndarray:
-        """One of their tensors in our layout; a view where strides allow it."""
-        sizes, theirs, ours = axis_sizes(config), self._flat_hf_axes(), self.axes[self.stacked :]
+    def hf_cut(self, config: Qwen2Config, bounds: Mapping[str, tuple[int, int]]) -> tuple[slice, ...]:
+        """Where the part within the (start, stop) of each logical axis lies in one of their tensors.
+
+        Of axes that they flatten into one, only the first may be cut.
+        """
+        sizes, cut = axis_sizes(config), []
+        for group in self._hf_groups():
+            first, *rest = group.split()
+            assert all(bounds[axis] == (0, sizes[axis]) for axis in rest), (
+                f"{self.path}: {rest} must be whole"
+            )
+            inner = math.prod(sizes[axis] for axis in rest)
+            cut.append(slice(bounds[first][0] * inner, bounds[first][1] * inner))
+        return tuple(cut)
+
+    def from_hf(
+        self, tensor: np.ndarray, config: Qwen2Config, bounds: Mapping[str, tuple[int, int]] | None = None
+    ) -> np.ndarray:
+        """One of their tensors, or its `hf_cut` by the same bounds, in our layout; a view where possible."""
+        sizes = axis_sizes(config) | {axis: stop - start for axis, (start, stop) in (bounds or {}).items()}
+        theirs, ours = self._flat_hf_axes(), self.axes[self.stacked :]
         tensor = tensor.reshape([sizes[axis] for axis in theirs])
         return tensor.transpose([theirs.index(axis) for axis in ours])
 
@@ -71,6 +88,10 @@ class Parameter:
         """One layer of ours in their layout."""
         theirs, ours = self._flat_hf_axes(), self.axes[self.stacked :]
         return array.transpose([ours.index(axis) for axis in theirs]).reshape(self.hf_shape(config))
+
+    def _hf_groups(self) -> list[str]:
+        """The logical axes that make up each axis of theirs."""
+        return ["".join(group) for group in re.findall(r"\(([^)]*)\)|(\w+)", self.hf_axes)]
 
     def _flat_hf_axes(self) -> list[str]:
         return re.findall(r"\w+", self.hf_axes)

@@ -15,12 +15,18 @@ from rich.progress import (
 
 
 class Bar:
-    """Shows `done` of `total`; a context manager, used by one thread."""
+    """Shows `done` of `total`, or nothing where `shown` is false; a context manager, used by one thread."""
 
     def __init__(
-        self, name: str, *, total: int, console: Console | None = None, seconds_between_lines: float = 10.0
+        self,
+        name: str,
+        *,
+        total: int,
+        shown: bool = True,
+        console: Console | None = None,
+        seconds_between_lines: float = 10.0,
     ):
-        self.console = Console(stderr=True) if console is None else console
+        self.console = Console(stderr=True, quiet=not shown) if console is None else console
         self._name, self._total = name, total
         self._seconds_between_lines, self._last_line_time = seconds_between_lines, -math.inf
         self._progress = Progress(

@@ -1,4 +1,4 @@
-"""Where arrays live: the device mesh and the tables from logical axes to mesh axes."""
+"""Where arrays live: the device mesh, the tables from logical axes to its axes, the processes of a run."""
 
 from entropy_rl.parallelism.mesh import (
     SAMPLING_RULES,
@@ -10,14 +10,42 @@ from entropy_rl.parallelism.mesh import (
     parameter_shardings,
     spec_of,
 )
+from entropy_rl.parallelism.preemption import EXIT_PREEMPTED, Preempted, StopRequests
+from entropy_rl.parallelism.processes import Processes, fail_together, joined
+from entropy_rl.parallelism.rows import (
+    held_rows,
+    is_main,
+    owned_rows,
+    rows_on_host,
+    share,
+    share_rows,
+    to_global,
+    wait_for_all,
+    whole_on_host,
+)
 
 __all__ = [
+    "EXIT_PREEMPTED",
     "SAMPLING_RULES",
     "TRAINING_RULES",
     "MeshConfig",
+    "Preempted",
+    "Processes",
     "Rules",
+    "StopRequests",
     "batch_sharding",
     "constrain",
+    "fail_together",
+    "held_rows",
+    "is_main",
+    "joined",
+    "owned_rows",
     "parameter_shardings",
+    "rows_on_host",
+    "share",
+    "share_rows",
     "spec_of",
+    "to_global",
+    "wait_for_all",
+    "whole_on_host",
 ]

@@ -5,9 +5,10 @@ state of their own: every key is derived from (seed, step, ...), so the step cou
 frozen reference of a KL term is the policy the run began with, and is read again from there.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 from entropy_rl.paths import AnyPath, reach
@@ -26,12 +27,23 @@ class Progress:
     """With the step, the state of every random key."""
     data_position: dict
     """State of the prompt pipeline."""
-    entropy_history: list[dict]
-    """The {"step", "entropy"} entries so far."""
+    entropy_history: list[dict] = field(default_factory=list)
+    """The {"step", "entropy"} entries so far; filled in as it is saved."""
+    unrecorded: dict[str, float | int] | None = None
+    """Metrics of the last step, where the run was stopped in the evaluation after it, before writing them."""
+
+    @property
+    def last_recorded_step(self) -> int:
+        """The last step whose metrics have been written."""
+        return self.step if self.unrecorded is None else self.step - 1
 
 
 class Checkpoints:
-    """The checkpoints of one run; saving goes on in the background while the run does."""
+    """The checkpoints of one run; saving goes on in the background while the run does.
+
+    All processes of a run call every method alike: each writes and reads the shards that it holds, in one
+    folder that all of them see.
+    """
 
     def __init__(self, folder: AnyPath, *, keep: int | None = None):
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=keep is not None)
@@ -78,20 +90,30 @@ class Checkpoints:
         return TrainState(params=restored.params, **restored.rest)
 
     def restore_params(self, like, step: int | None = None):
-        """Only the parameters of a checkpoint (None: the newest), on one device whatever saved them.
+        """Only the parameters of a checkpoint (None: the newest), with the shapes and dtypes of `like`.
 
-        Raises ValueError when there is no such checkpoint.
+        A leaf with a sharding goes straight to its devices, one without becomes a host array, whatever saved
+        them. Raises ValueError when there is no such checkpoint.
         """
         if not self.steps or step not in (None, *self.steps):
             raise ValueError(
                 f"{self._manager.directory} has checkpoints of steps {self.steps}, asked for: {step or 'any'}"
             )
-        here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-        target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), like)
-        args = ocp.args.Composite(params=ocp.args.StandardRestore(target))
+        args = ocp.args.Composite(params=ocp.args.PyTreeRestore(like, restore_args=jax.tree.map(_how, like)))
         return self._manager.restore(self.latest_step if step is None else step, args=args).params
+
+    def wait(self) -> None:
+        """Returns when what was saved is complete."""
+        self._manager.wait_until_finished()
 
     def close(self) -> None:
         """Waits for the last save and frees its threads."""
-        self._manager.wait_until_finished()
+        self.wait()
         self._manager.close()
+
+
+def _how(leaf) -> ocp.RestoreArgs:
+    """How orbax is to read a leaf."""
+    if leaf.sharding is None:
+        return ocp.RestoreArgs(restore_type=np.ndarray, dtype=leaf.dtype)
+    return ocp.ArrayRestoreArgs(sharding=leaf.sharding, global_shape=leaf.shape, dtype=leaf.dtype)

@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Int32
 
 from entropy_rl.data.tokenizers import Tokenizer
 from entropy_rl.models.policy import Policy
+from entropy_rl.parallelism import to_global
 from entropy_rl.paths import AnyPath
 from entropy_rl.training.optimizer import AdamW, Optimizer
 
@@ -120,9 +121,12 @@ def warm_start(
     settings: WarmStart,
     *,
     seed: int,
+    placement: jax.sharding.Sharding | None = None,
     on_step: Callable[[int, float], None] = lambda step, loss: None,
 ):
     """Trains `params` (donated) on demonstrations drawn by `seed`; calls `on_step(step, loss)` as it goes.
+
+    `placement` is the sharding of the rows of a batch (None: one device).
 
     Returns the new parameters. Raises RuntimeError when the loss stops being finite.
     """
@@ -131,6 +135,8 @@ def warm_start(
     state = (params, jax.jit(settings.optimizer.init)(params))
     for step in range(1, settings.num_steps + 1):
         batch = demonstrations.rows(rng.integers(num, size=settings.batch_size))
+        if placement is not None:
+            batch = to_global(batch, placement)
         state, loss = _update(policy, settings.optimizer, state, batch)
         if not np.isfinite(loss := float(loss)):
             raise RuntimeError(

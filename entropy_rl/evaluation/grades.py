@@ -1,0 +1,89 @@
+"""Judging a rollout that lies on many processes: each grades rows of its own, and all learn all grades."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+from jaxtyping import Bool, Int32
+
+from entropy_rl.data.prompts import Prompt
+from entropy_rl.data.tasks import GradeBatch, Grader
+from entropy_rl.data.tokenizers import Tokenizer
+from entropy_rl.parallelism import held_rows, owned_rows, rows_on_host, share, share_rows
+from entropy_rl.types import Rollout
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolloutGrades:
+    """The grades of a rollout and the lengths of its responses, equal on every process."""
+
+    grades: GradeBatch
+    """Its `seconds` are those of the process that took longest."""
+    length_PG: Int32[np.ndarray, "P G"]
+    """Tokens, the stop token included."""
+    truncated_PG: Bool[np.ndarray, "P G"]
+    """Which responses ended at the limit of tokens and not by a stop token."""
+
+
+def grade_rollout(
+    rollout: Rollout,
+    prompts: Sequence[Prompt],
+    tokenizer: Tokenizer,
+    grader: Grader,
+    placement: jax.sharding.Sharding,
+) -> RolloutGrades:
+    """Grades the responses to `prompts`; all processes must call it.
+
+    `placement` is the sharding of arrays of prompts, by which rows belong to processes.
+    """
+    num_prompts = len(prompts)
+    # A process without rows (there are more processes than rows) judges another's, for the sake of shapes.
+    rows = owned_rows(placement, num_prompts)
+    rows = rows if len(rows) else held_rows(placement, num_prompts)[:1]
+    responses = jax.device_put((rollout.response_ids_PGT, rollout.response_mask_PGT), placement)
+    ids_PGT, mask_PGT = (rows_on_host(x, rows) for x in responses)
+    length_PG, stopped_PG = _ends(ids_PGT, mask_PGT, tokenizer)
+    texts = _texts(ids_PGT, length_PG - stopped_PG, tokenizer)
+    grades = grader.grade([prompts[row] for row in rows], texts)
+    measured = (
+        grades.reward_PG,
+        grades.correct_PG,
+        grades.timed_out_PG,
+        grades.mean_P,
+        grades.count_P,
+        length_PG,
+        ~stopped_PG,
+    )
+    reward_PG, correct_PG, timed_out_PG, mean_P, count_P, length_PG, truncated_PG = share_rows(
+        measured, placement, num_prompts
+    )
+    everyones = GradeBatch(
+        reward_PG=reward_PG,
+        correct_PG=correct_PG,
+        timed_out_PG=timed_out_PG,
+        seconds=float(share(np.float64(grades.seconds)).max()),
+        mean_P=mean_P,
+        count_P=count_P,
+    )
+    return RolloutGrades(grades=everyones, length_PG=length_PG, truncated_PG=truncated_PG)
+
+
+def response_texts(rollout: Rollout, tokenizer: Tokenizer) -> list[list[str]]:
+    """The text of every response of a rollout that lies in this process, its stop token left out."""
+    ids_PGT, mask_PGT = jax.device_get((rollout.response_ids_PGT, rollout.response_mask_PGT))
+    length_PG, stopped_PG = _ends(ids_PGT, mask_PGT, tokenizer)
+    return _texts(ids_PGT, length_PG - stopped_PG, tokenizer)
+
+
+def _ends(ids_PGT, mask_PGT, tokenizer: Tokenizer):
+    """(tokens of each response with its stop token, whether it has one)."""
+    stopped_PG = (np.isin(ids_PGT, tokenizer.stop_ids) & mask_PGT).any(axis=-1)
+    return mask_PGT.sum(axis=-1, dtype=np.int32), stopped_PG
+
+
+def _texts(ids_PGT, length_PG, tokenizer: Tokenizer) -> list[list[str]]:
+    return [
+        [tokenizer.decode(ids_T[:length].tolist()) for ids_T, length in zip(ids_GT, length_G, strict=True)]
+        for ids_GT, length_G in zip(ids_PGT, length_PG, strict=True)
+    ]

@@ -1,0 +1,75 @@
+"""A process of the job, alone or one of several. Its devices are those that XLA_FLAGS ask for.
+
+python -m tests.processes.worker FOLDER NAME MESH [--steps N] [--resume] [--record] [flags of `train`]
+
+With --record the main process leaves the tokens each update selected, and their covariances, as NAME.npz.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from entropy_rl.parallelism import EXIT_PREEMPTED, Preempted, Processes, is_main, joined
+from entropy_rl.train import train
+from entropy_rl.training.batch import TokenBatch
+from entropy_rl.training.learner import Learner
+from tests.processes.job import EVERY_AXIS, ONE_DEVICE, job
+
+
+def record_selections(selections: list[dict]) -> None:
+    """From now on every update of a learner adds what it selected."""
+    update = Learner.update
+
+    def chosen(learner, batch, logp_PGT, key):
+        tokens = TokenBatch.of(batch, learner.aggregation)
+        logp_BT = logp_PGT.reshape(tokens.mask_BT.shape)
+        selection = tokens.select(learner.objective, learner.selector, logp_BT, key)
+        return {"selected": selection.selected_BT, "covariance": selection.covariance_BT}
+
+    def recording_update(learner, state, batch, key, *rest):
+        state, report = update(learner, state, batch, key, *rest)
+        everywhere = jax.sharding.NamedSharding(report.logp_PGT.sharding.mesh, jax.sharding.PartitionSpec())
+        whole = jax.jit(chosen, static_argnums=0, out_shardings=everywhere)
+        selections.append(jax.device_get(whole(learner, batch, report.logp_PGT, key)))
+        return state, report
+
+    Learner.update = recording_update
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("name")
+    parser.add_argument("mesh", choices=["one", "eight"])
+    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--record", action="store_true")
+    parser.add_argument("--coordinator")
+    parser.add_argument("--num-processes", type=int)
+    parser.add_argument("--process-id", type=int)
+    given = parser.parse_args()
+    selections = []
+    if given.record:
+        record_selections(selections)
+    mesh = {"one": ONE_DEVICE, "eight": EVERY_AXIS}[given.mesh]
+    settings = job(given.folder, given.name, mesh, num_steps=given.steps)
+    processes = Processes(
+        coordinator=given.coordinator, num_processes=given.num_processes, process_id=given.process_id
+    )
+    try:
+        with joined(processes):
+            train(settings, resume=given.resume)
+            main_process = is_main()
+    except Preempted as stop:
+        print(stop, file=sys.stderr)
+        sys.exit(EXIT_PREEMPTED)
+    if given.record and main_process:
+        stacked = {name: np.stack([one[name] for one in selections]) for name in selections[0]}
+        np.savez(given.folder / f"{given.name}.npz", **stacked)
+
+
+if __name__ == "__main__":
+    main()
