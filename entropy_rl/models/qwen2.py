@@ -20,7 +20,7 @@ from entropy_rl.models.cache import Cache, Prefix
 from entropy_rl.models.config import Qwen2Config
 from entropy_rl.models.linear import Kernel, linear
 from entropy_rl.models.parameters import TABLE, parameters
-from entropy_rl.models.rematerialization import Rematerialize, rematerialized
+from entropy_rl.models.rematerialization import Rematerialize, layer_input, rematerialized
 from entropy_rl.models.training_attention import TrainingAttention
 from entropy_rl.parallelism import constrain
 from pallas_kernels.sharding import Shards
@@ -146,7 +146,7 @@ class Qwen2(nnx.Module):
         graph, layers = nnx.split(self.layers)
 
         def body(x_BTD, layer_and_prefix):
-            x_BTD = self._residual(x_BTD)
+            x_BTD = layer_input(self._residual(x_BTD))
             params, shared = layer_and_prefix
             layer = nnx.merge(graph, params)
             q, k, v = layer.project(x_BTD, rope)

@@ -13,13 +13,14 @@ from typing import Any, Literal
 
 import jax
 from jax.ad_checkpoint import checkpoint_name
+from jaxtyping import Array, Float
 
 from entropy_rl.models.training_attention import KEPT
 
 Rematerialize = Literal["none", "dots", "layer", "offload"]
 """From the most memory and least arithmetic to the least memory on the device."""
 
-LAYER_INPUT = "layer_input"
+_LAYER_INPUT = "layer_input"
 """The name by which a layer's input is told to `jax.checkpoint`."""
 
 _offered = jax.checkpoint_policies
@@ -28,7 +29,7 @@ _POLICIES = {
     "layer": _offered.nothing_saveable,
     "offload": _offered.save_and_offload_only_these_names(
         names_which_can_be_saved=[],
-        names_which_can_be_offloaded=[LAYER_INPUT],
+        names_which_can_be_offloaded=[_LAYER_INPUT],
         offload_src="device",
         offload_dst="pinned_host",
     ),
@@ -36,13 +37,14 @@ _POLICIES = {
 """Policies of `jax.checkpoint` for all but none, which has no checkpoint at all."""
 
 
+def layer_input(x_BTD: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+    """The same, marked as what the backward pass begins a layer with; it is kept as it lies on the mesh."""
+    return checkpoint_name(x_BTD, _LAYER_INPUT)
+
+
 def rematerialized(body: Callable[[Any, Any], Any], how: Rematerialize) -> Callable[[Any, Any], Any]:
-    """The body of a scan over layers, (input, layer) -> (output, extra), with such a backward pass."""
+    """The body of a scan over layers with such a backward pass; it names its input by `layer_input`."""
     if how == "none":
         return body
-
-    def named(x, layer):
-        return body(checkpoint_name(x, LAYER_INPUT), layer)
-
     # A scan's body is compiled apart from its backward pass: nothing to keep the compiler from merging.
-    return jax.checkpoint(named, policy=_POLICIES[how], prevent_cse=False)
+    return jax.checkpoint(body, policy=_POLICIES[how], prevent_cse=False)
