@@ -1,6 +1,7 @@
-"""python -m entropy_rl bench step | kernels | tpu"""
+"""python -m entropy_rl bench step | kernels | tpu | device"""
 
 import json
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -8,6 +9,9 @@ from typing import Annotated, Literal
 import jax
 import tyro
 
+from entropy_rl.bench.device import HEADER as DEVICE_HEADER
+from entropy_rl.bench.device import bench_device, device_line, device_numbers, measure_roofline, roofline_line
+from entropy_rl.bench.device_workloads import WORKLOADS as DEVICE_WORKLOADS
 from entropy_rl.bench.kernels import (
     Dtype,
     bench_token_statistics,
@@ -107,13 +111,46 @@ class TPUBench:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DeviceBench:
+    """How near updates and decoding come to what the first device can do, itself measured in the same run.
+
+    Random weights, bfloat16 compute. A row is written as soon as it is measured, so that a run cut short
+    leaves the rows before.
+    """
+
+    workload: Literal["qwen2.5", "smoke"] = "qwen2.5"
+    """qwen2.5: 0.5B, 1.5B and 7B, for one GPU of 141 GB. smoke: tiny shapes, for any machine."""
+    repeats: int = 5
+    """Measurements of each row, after one that is not counted."""
+    budget_seconds: float = 500.0
+    """No row is begun that might end later than so long after the start."""
+    output: Path | None = None
+    """File that receives the JSON, written anew after each row; the Markdown is printed."""
+
+    def run(self) -> None:
+        started = time.perf_counter()
+        workload, rows = DEVICE_WORKLOADS[self.workload], []
+        roofline = measure_roofline(workload, self.repeats)
+        print(f"{roofline_line(roofline)}\n\n{DEVICE_HEADER}", flush=True)
+        for row in bench_device(
+            workload, roofline, repeats=self.repeats, budget_seconds=self.budget_seconds, started=started
+        ):
+            rows.append(row)
+            print(device_line(row), flush=True)
+            if self.output is not None:
+                numbers = device_numbers(present_device(), roofline, rows)
+                self.output.write_text(json.dumps(numbers, indent=2) + "\n")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Bench:
-    """Measure a training step or the kernels on the present device, or compile them for TPUs."""
+    """Measure a training step, the kernels or the present device's limits; or compile kernels for TPUs."""
 
     what: tyro.conf.OmitArgPrefixes[
         Annotated[Step, tyro.conf.subcommand("step", prefix_name=False)]
         | Annotated[KernelBench, tyro.conf.subcommand("kernels", prefix_name=False)]
         | Annotated[TPUBench, tyro.conf.subcommand("tpu", prefix_name=False)]
+        | Annotated[DeviceBench, tyro.conf.subcommand("device", prefix_name=False)]
     ]
 
     def run(self) -> None:
