@@ -22,8 +22,8 @@ class Shards:
     heads: str | None = None
     """Axis that cuts the heads of attention."""
     hidden: str | None = None
-    """Axis that cuts an output head's hidden dimension where it is kept: the operation gathers the head over it,
-    in the dtype of its products, and scatters the head's gradient over it."""
+    """Axis that cuts an output head's hidden dimension where it is kept: the operation gathers the head over
+    it, in the dtype of its products, and scatters the head's gradient over it."""
 
     @property
     def num_token_shards(self) -> int:

@@ -27,10 +27,11 @@ def token_statistics(
 ) -> tuple[Float[Array, " T"], Float[Array, " T"]]:
     """Log-probability of each label and entropy (nats) of softmax(hidden @ head / temperature).
 
-    Both are [T], f32 or wider; gradients flow to `hidden` and `head`, in their dtypes; products are in that of
-    `hidden`, to which the head is cast. `vocab_axis` says which axis of `head` is the vocabulary. Of its columns only the first `valid_vocab_size` (default: all)
-    count; labels must be among them. `implementation` defaults to `XLATiles()`. With `shards`, T must divide
-    evenly over `shards.tokens`, V over `shards.vocabulary` and D over `shards.hidden`.
+    Both are [T], f32 or wider; gradients flow to `hidden` and `head`, in their dtypes; products are in that
+    of `hidden`, to which the head is cast. `vocab_axis` says which axis of `head` is the vocabulary. Of its
+    columns only the first `valid_vocab_size` (default: all) count; labels must be among them.
+    `implementation` defaults to `XLATiles()`. With `shards`, T must divide evenly over `shards.tokens`, V
+    over `shards.vocabulary` and D over `shards.hidden`.
     """
     if vocab_axis not in (0, 1):
         raise ValueError(f"vocab_axis must be 0 for a head [V, D] or 1 for [D, V], got {vocab_axis}")
