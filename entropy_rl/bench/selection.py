@@ -17,7 +17,7 @@ from entropy_rl.objectives import ClipCov, KLCov, PolicyObjective
 from entropy_rl.objectives.selection import DEFAULT_SELECTOR
 from entropy_rl.plan.topology import tpu_devices
 from pallas_kernels.chips import TPU_CHIPS
-from pallas_kernels.covariance_selection import CovarianceSelector, MosaicHistogram
+from pallas_kernels.covariance_selection import CovarianceSelector, MosaicHistogram, TokenIdentity
 from pallas_kernels.covariance_selection.reference import largest_reference
 from pallas_kernels.sharding import Shards
 
@@ -57,7 +57,7 @@ def bench_selection(
     rows = []
     for total in num_tokens:
         arrays = _random_tokens(total)
-        choose = jax.jit(lambda a: KLCov().select(**a, key=jax.random.key(0), selector=selector))
+        choose = jax.jit(lambda a: _select(KLCov(), selector, **a))
         choose = choose.lower(arrays).compile()
         seconds, cpu_seconds, selection = _least_time(choose, arrays, repeats)
         num_words = sum(x.nbytes for x in jax.tree.leaves((arrays, selection))) // 8
@@ -86,6 +86,13 @@ def _random_tokens(total: int) -> dict:
         "mask_BT": jnp.arange(shape[1])[None] < jax.random.randint(k3, (shape[0], 1), 1, shape[1]),
         "sequence_id_B": jax.random.permutation(k4, shape[0]),
     }
+
+
+def _select(objective: PolicyObjective, selector: CovarianceSelector, *, sequence_id_B, mask_BT, **arrays):
+    identity = TokenIdentity.of_rows(sequence_id_B, mask_BT.shape[1])
+    return objective.select(
+        **arrays, mask_BT=mask_BT, identity=identity, key=jax.random.key(0), selector=selector
+    )
 
 
 def _by_sort(score_BT, mask_BT, k, arrays):
@@ -117,7 +124,7 @@ def compiled_selection(chip: str, objective: PolicyObjective):
 
     arrays = {name: operand(shape, jnp.float32) for name in ("logp_BT", "old_logp_BT", "adv_BT")}
     arrays |= {"mask_BT": operand(shape, jnp.bool_), "sequence_id_B": operand(shape[:1], jnp.int32)}
-    select = jax.jit(lambda a: objective.select(**a, key=jax.random.key(0), selector=selector))
+    select = jax.jit(lambda a: _select(objective, selector, **a))
     return select.lower(arrays).compile()
 
 

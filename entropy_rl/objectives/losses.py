@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Key
 
 from entropy_rl.objectives.numerics import as_float, count, log_ratio
 from entropy_rl.objectives.quota import exact_quota, parse_fraction
@@ -52,18 +52,16 @@ class PolicyObjective(ABC):
         old_logp_BT: Float[Array, "B T"],
         adv_BT: Float[Array, "B T"],
         mask_BT: Bool[Array, "B T"],
-        sequence_id_B: Int[Array, " B"],
+        identity: TokenIdentity,
         key: Key[Array, ""],
         selector: CovarianceSelector = DEFAULT_SELECTOR,
     ) -> Selection:
-        """Choose tokens among those given; free of gradient. `sequence_id_B` must be distinct.
+        """Choose tokens among those given; free of gradient. Identities must be distinct.
 
         The choice depends on what the tokens are, never on where they lie: ties and random numbers go by a
         token's identity (sequence id, position). No `selector` changes it either, only how it is computed.
         """
         logp_BT, old_logp_BT, adv_BT = jax.lax.stop_gradient((logp_BT, old_logp_BT, adv_BT))
-        position_1T = jnp.arange(mask_BT.shape[1], dtype=jnp.int32)[None]
-        identity = TokenIdentity(sequence_id=sequence_id_B[:, None], position=position_1T)
         return self._select(selector, logp_BT, old_logp_BT, adv_BT, mask_BT, identity, key)
 
     @abstractmethod

@@ -57,6 +57,12 @@ class TokenIdentity:
     sequence_id: Int[Array, "#B #T"]
     position: Int[Array, "#B #T"]
 
+    @classmethod
+    def of_rows(cls, sequence_id_B: Int[Array, " B"], num_positions: int) -> "TokenIdentity":
+        """Of rows that hold a sequence each, from its first position on."""
+        position_1T = jnp.arange(num_positions, dtype=jnp.int32)[None]
+        return cls(sequence_id=sequence_id_B[:, None], position=position_1T)
+
 
 @dataclass(frozen=True, kw_only=True)
 class CovarianceSelector:

@@ -10,7 +10,7 @@ from jaxtyping import Array
 
 from entropy_rl.objectives import Selection, TokenMean, masked_sum
 from entropy_rl.objectives.selection import DEFAULT_SELECTOR
-from pallas_kernels.covariance_selection import CovarianceSelector
+from pallas_kernels.covariance_selection import CovarianceSelector, TokenIdentity
 
 
 class Batch(NamedTuple):
@@ -59,7 +59,8 @@ def select(
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _select(objective, selector, batch, sequence_id, key):
-    return objective.select(**batch.arguments(), sequence_id_B=sequence_id, key=key, selector=selector)
+    identity = TokenIdentity.of_rows(sequence_id, batch.mask.shape[1])
+    return objective.select(**batch.arguments(), identity=identity, key=key, selector=selector)
 
 
 @partial(jax.jit, static_argnums=0)

@@ -8,7 +8,7 @@ from jax.experimental.pallas import tpu as pltpu
 from jax.test_util import check_grads
 
 from entropy_rl.objectives import ClipCov, KLCov, MicrobatchScope, PPOClip, TokenMean
-from pallas_kernels.covariance_selection import CovarianceSelector, MosaicHistogram
+from pallas_kernels.covariance_selection import CovarianceSelector, MosaicHistogram, TokenIdentity
 from pallas_kernels.sharding import Shards
 
 from . import references
@@ -328,7 +328,10 @@ def test_a_choice_on_a_mesh_may_stand_inside_a_gradient(objective):
         def loss(logp):
             moved = batch._replace(logp=logp)
             chosen = objective.select(
-                **moved.arguments(), sequence_id_B=ids, key=jax.random.key(0), selector=selector
+                **moved.arguments(),
+                identity=TokenIdentity.of_rows(ids, batch.mask.shape[1]),
+                key=jax.random.key(0),
+                selector=selector,
             )
             return mean_loss(objective, moved, chosen.selected_BT), chosen.selected_BT
 
