@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +26,7 @@ from entropy_rl.objectives import (
 )
 from entropy_rl.parallelism import MeshConfig
 from entropy_rl.sampler import Sampler, Sampling
+from entropy_rl.training.layout import Layout, Packed, Padded
 from entropy_rl.training.learner import Learner
 from entropy_rl.training.optimizer import AdamW, Optimizer
 from entropy_rl.training.warm_start import WarmStart
@@ -67,11 +69,11 @@ class BatchConfig:
     """G, responses sampled to each prompt."""
     prompts_per_update: int = 32
     """Prompts of one optimiser mini-batch; the paper makes 256 / 32 = 8 updates from a rollout."""
-    num_microbatches: int = 1
-    """Parts of a mini-batch that go through the model one after another, to save memory."""
     prompts_per_wave: int | None = None
     """Prompts whose responses are sampled together (None: all of a step), which bounds the memory of keys and
     values; no result depends on it."""
+    layout: Layout = Packed()
+    """How a mini-batch goes through the model, and in how many micro-batches, to save memory."""
 
     @property
     def updates_per_step(self) -> int:
@@ -79,14 +81,13 @@ class BatchConfig:
         return self.prompts_per_step // self.prompts_per_update
 
     def __post_init__(self):
-        for whole, part in (
-            ("prompts_per_step", "prompts_per_update"),
-            ("prompts_per_update", "num_microbatches"),
-        ):
-            if getattr(self, part) < 1 or getattr(self, whole) % getattr(self, part):
+        numbers = {"prompts_per_step": self.prompts_per_step, "prompts_per_update": self.prompts_per_update}
+        if isinstance(self.layout, Padded):
+            numbers["layout.num_microbatches"] = self.layout.num_microbatches
+        for (whole, number), (part, divisor) in pairwise(numbers.items()):
+            if divisor < 1 or number % divisor:
                 raise ValueError(
-                    f"batch.{part} must be a divisor of batch.{whole}, got {getattr(self, part)} and "
-                    f"{getattr(self, whole)}"
+                    f"batch.{part} must be a divisor of batch.{whole}, got {divisor} and {number}"
                 )
 
 
@@ -164,9 +165,13 @@ class RunConfig:
             )
 
         shards = self.mesh.data * self.mesh.fsdp
-        rows_at_once = {
-            "the prompts of a micro-batch": self.batch.prompts_per_update // self.batch.num_microbatches
-        }
+        rows_at_once = {"batch.prompts_per_update": self.batch.prompts_per_update}
+        match self.batch.layout:
+            case Padded(num_microbatches=number):
+                prompts = self.batch.prompts_per_update // number
+                rows_at_once = {"the prompts of a micro-batch": prompts}
+            case Packed() as packed:  # which refuses rows that do not fit
+                packed.row_slots(self.task.max_prompt_tokens + self.task.max_response_tokens)
         if self.warm_start is not None:
             rows_at_once["warm_start.batch_size"] = self.warm_start.batch_size
         for what, number in rows_at_once.items():
@@ -202,7 +207,11 @@ class RunConfig:
     def kernels_on(self, devices: Sequence[jax.Device], architecture: Qwen2Config) -> Kernels:
         """The kernels of these settings for a policy on the first of these devices."""
         return Kernels.of(
-            self.mesh.build(devices), architecture, self.policy.compute_dtype, chosen=self.kernels
+            self.mesh.build(devices),
+            architecture,
+            self.policy.compute_dtype,
+            chosen=self.kernels,
+            packed=isinstance(self.batch.layout, Packed),
         )
 
     def policy_of(self, architecture: Qwen2Config, devices: Sequence[jax.Device] | None = None) -> Policy:
@@ -226,7 +235,7 @@ class RunConfig:
             aggregation=self.aggregation,
             temperature=self.sampling.temperature,
             regularizer=self.regularizer,
-            num_microbatches=self.batch.num_microbatches,
+            layout=self.batch.layout,
             # On the policy's mesh, whatever devices were given: the two must not differ.
             selector=replace(self.kernels_on(devices, policy.config).selector, shards=policy.shards),
         )

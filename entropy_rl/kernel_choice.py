@@ -48,10 +48,22 @@ class Kernels:
 
     @classmethod
     def of(
-        cls, mesh: Mesh, architecture: Qwen2Config, compute_dtype: str, chosen: KernelConfig = KernelConfig()
+        cls,
+        mesh: Mesh,
+        architecture: Qwen2Config,
+        compute_dtype: str,
+        chosen: KernelConfig = KernelConfig(),
+        *,
+        packed: bool = False,
     ) -> "Kernels":
-        """Those that were chosen, and for the rest those that suit the mesh's devices."""
+        """Those that were chosen, and for the rest those that suit the mesh's devices.
+
+        With `packed`, attention is one that takes several segments in a row.
+        """
         filled = fill(chosen, mesh.devices.flat[0], architecture, compute_dtype)
+        attention = filled.attention
+        if packed and isinstance(attention, CuDNNAttention):
+            attention = replace(attention, packed=True)
         shards = None
         if mesh.size > 1:
             rules = TRAINING_RULES
@@ -64,7 +76,7 @@ class Kernels:
             )
         return cls(
             statistics=filled.statistics,
-            attention=filled.attention,
+            attention=attention,
             selector=CovarianceSelector(histogram=filled.histogram, shards=shards),
             shards=shards,
         )

@@ -4,6 +4,7 @@ B  sequences (= P * G)     P  prompts              G  samples of one prompt
 T  response positions      S  prompt positions     D  hidden size
 N  query heads             K  key-value heads      H  size of a head
 F  hidden size of the MLP  V  vocabulary           L  layers            M  micro-batches
+R  packed rows             C  slots of a row
 
 One alignment, never shifted again: index t belongs to the token BEING PREDICTED. `logp_BT[b, t]` is the
 log-probability of response token t of sequence b, given its prompt and its tokens before t.

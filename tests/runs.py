@@ -5,6 +5,7 @@ from pathlib import Path
 from entropy_rl.config import BatchConfig, Evaluation, PolicyConfig, RunConfig
 from entropy_rl.data.tasks import CountdownTask
 from entropy_rl.objectives import KLCov, Regularizer
+from entropy_rl.training.layout import Padded
 from entropy_rl.training.optimizer import AdamW
 from entropy_rl.training.warm_start import WarmStart
 from tests.policies import TINY
@@ -18,7 +19,7 @@ def make_config(folder: Path, name: str = "short", **changes) -> RunConfig:
         task=CountdownTask(num_train_prompts=31, num_heldout_prompts=5),
         objective=KLCov(fraction=0.05),
         optimizer=AdamW(learning_rate=1e-3),
-        batch=BatchConfig(prompts_per_step=4, samples_per_prompt=3, prompts_per_update=2),
+        batch=BatchConfig(prompts_per_step=4, samples_per_prompt=3, prompts_per_update=2, layout=Padded()),
         regularizer=Regularizer(kl_coef=0.01),
         evaluation=Evaluation(num_samples=2),
         warm_start=WarmStart(

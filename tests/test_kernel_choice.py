@@ -16,6 +16,7 @@ from entropy_rl.models.parameters import logical_axes
 from entropy_rl.models.training_attention import CuDNNAttention, SplashAttention, XLAAttention
 from entropy_rl.objectives import ClipCov, KLCov
 from entropy_rl.parallelism import MeshConfig, batch_sharding, parameter_shardings, spec_of
+from entropy_rl.training.layout import Packed, Padded
 from entropy_rl.training.learner import _update
 from pallas_kernels.covariance_selection import MosaicHistogram, XLAHistogram
 from pallas_kernels.token_statistics import Mosaic, XLATiles
@@ -116,6 +117,14 @@ def test_what_is_chosen_is_taken_and_nothing_is_said_where_all_is():
     assert partly == replace(chosen, histogram=MosaicHistogram())
 
 
+def test_packed_rows_get_an_attention_that_takes_them():
+    mesh = MeshConfig().build()
+    for packed in (False, True):
+        chosen = KernelConfig(attention=CuDNNAttention())
+        kernels = Kernels.of(mesh, TINY, "bfloat16", chosen, packed=packed)
+        assert kernels.attention.takes_packed_rows == packed
+
+
 def test_on_one_device_nothing_is_cut_and_on_several_the_table_says_how():
     alone = Kernels.of(MeshConfig().build(), TINY, "float32")
     assert alone.shards is None and alone.selector.shards is None
@@ -145,7 +154,8 @@ def compiled_update(tmp_path, devices, mesh_config: MeshConfig, **changes) -> st
     batch = jax.eval_shape(lambda: make_batch(WIDE.vocab_size, on_policy=False))
     batch = _placed(batch, batch_sharding(mesh))
     key = _placed(jax.eval_shape(lambda: jax.random.key(0)), whole)
-    return _update.lower(learner, state, batch, key).compile().as_text()
+    packing = learner.abstract_packing(batch.rollout)
+    return _update.lower(learner, state, batch, key, packing).compile().as_text()
 
 
 def _placed(tree, sharding):
@@ -158,18 +168,24 @@ def _placed(tree, sharding):
 
 @pytest.mark.usefixtures("no_warning", "without_type_checks")
 @pytest.mark.parametrize(
-    ("objective", "mesh_config", "num_microbatches"),
+    ("objective", "mesh_config", "layout"),
     [
-        (KLCov(fraction=0.2), MeshConfig(fsdp=2, tensor=2), 1),
-        pytest.param(ClipCov(fraction=0.2, cov_low=0.1), MeshConfig(data=2), 2, marks=pytest.mark.slow),
+        (KLCov(fraction=0.2), MeshConfig(fsdp=2, tensor=2), Packed(num_halvings=1)),
+        pytest.param(
+            ClipCov(fraction=0.2, cov_low=0.1), MeshConfig(data=2), Packed(), marks=pytest.mark.slow
+        ),
+        pytest.param(
+            ClipCov(fraction=0.2, cov_low=0.1),
+            MeshConfig(data=2),
+            Padded(num_microbatches=2),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_the_update_compiled_for_a_tpu_holds_the_kernels(
-    tmp_path, tpu_devices, objective, mesh_config, num_microbatches
+    tmp_path, tpu_devices, objective, mesh_config, layout
 ):
-    batch = BatchConfig(
-        prompts_per_step=4, samples_per_prompt=3, prompts_per_update=4, num_microbatches=num_microbatches
-    )
+    batch = BatchConfig(prompts_per_step=4, samples_per_prompt=3, prompts_per_update=4, layout=layout)
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)  # that plain XLA stands in for a kernel
         text = compiled_update(

@@ -12,6 +12,7 @@ from entropy_rl.models.policy import Policy
 from entropy_rl.objectives import GroupAdvantage, KLCov
 from entropy_rl.observability.clock import Clock
 from entropy_rl.sampler import Sampler, Sampling
+from entropy_rl.training.layout import Padded
 from entropy_rl.training.learner import Learner
 from entropy_rl.training.optimizer import AdamW
 from entropy_rl.training.step import learn
@@ -82,7 +83,7 @@ def bench_step(workload: Workload, *, repeats: int) -> dict:
         num_samples=workload.num_samples,
         max_new_tokens=workload.num_new_tokens,
     )
-    learner = Learner(policy=policy, objective=KLCov(), optimizer=AdamW(learning_rate=1e-4))
+    learner = Learner(policy=policy, objective=KLCov(), optimizer=AdamW(learning_rate=1e-4), layout=Padded())
     state = learner.init(jax.jit(policy.init)(jax.random.key(0)))
     shape = (workload.num_prompts, workload.num_prompt_tokens)
     prompt_id_P, mask_PS = jnp.arange(workload.num_prompts, dtype=jnp.int32), jnp.ones(shape, bool)

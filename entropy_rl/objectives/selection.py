@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int32
 
+from entropy_rl.types import tree_of_arrays
 from pallas_kernels.covariance_selection import Choice, CovarianceSelector, Distribution
 
 DEFAULT_SELECTOR = CovarianceSelector()
@@ -39,7 +39,7 @@ def by_name(covariance: Distribution) -> dict[str, Float[Array, ""]]:
     return {"mean": covariance.mean, **dict(zip(COVARIANCE_QUANTILES, covariance.quantiles_Q, strict=True))}
 
 
-@jax.tree_util.register_dataclass
+@tree_of_arrays
 @dataclass(frozen=True, kw_only=True)
 class Selection:
     """The tokens an objective treats apart, with what is needed to report on the choice.

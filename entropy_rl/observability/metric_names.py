@@ -99,6 +99,12 @@ METRICS: dict[str, Metric] = {
     "passes/saved": _metric(
         "count", "such passes left out because the first update of a rollout already has the result", "higher"
     ),
+    "update/microbatches": _metric(
+        "count", "micro-batches that went through the gradient, of all updates of the step together"
+    ),
+    "update/padding_fraction": _metric(
+        "fraction", "slots of their rows that held no token, mean over the updates", "lower"
+    ),
     "optimizer/loss": _metric("none", "loss that was minimised, mean over the updates of the step"),
     "optimizer/grad_norm": _metric(
         "none", "global norm of the gradient before clipping, mean over the updates"

@@ -1,4 +1,4 @@
-"""One optimiser update of the policy on one mini-batch: jitted, donated, exact under micro-batching.
+"""One optimiser update of the policy on one mini-batch: jitted, donated, exact in any layout.
 
 The loss of a mini-batch is linear in its token losses,
 
@@ -27,14 +27,16 @@ from entropy_rl.objectives import (
     TokenMean,
 )
 from entropy_rl.parallelism import parameter_shardings
-from entropy_rl.training.batch import Minibatch, TokenBatch, join, split
+from entropy_rl.training.batch import Minibatch, Sequences, TokenBatch
+from entropy_rl.training.layout import Layout, Packed
 from entropy_rl.training.optimizer import Optimizer
+from entropy_rl.training.packed_rows import Packing
 from entropy_rl.training.update_metrics import update_metrics
-from entropy_rl.types import Rollout
+from entropy_rl.types import Rollout, tree_of_arrays
 from pallas_kernels.covariance_selection import CovarianceSelector
 
 
-@jax.tree_util.register_dataclass
+@tree_of_arrays
 @dataclass(frozen=True, kw_only=True)
 class TrainState:
     """Everything an update changes."""
@@ -45,7 +47,7 @@ class TrainState:
     """Updates skipped since the last good one because the loss or the gradient was not finite."""
 
 
-@jax.tree_util.register_dataclass
+@tree_of_arrays
 @dataclass(frozen=True, kw_only=True)
 class UpdateReport:
     """What an update saw, under the policy as it was before it."""
@@ -68,8 +70,8 @@ class Learner:
     regularizer: Regularizer = Regularizer()
     temperature: float = 1.0
     """Temperature the rollouts were sampled at."""
-    num_microbatches: int = 1
-    """Parts into which a mini-batch is cut to save memory; with MinibatchScope no result depends on it."""
+    layout: Layout = Packed()
+    """How a mini-batch goes through the model; with MinibatchScope no result depends on it."""
     selector: CovarianceSelector = CovarianceSelector()
     """How tokens are chosen by covariance; no result depends on it."""
 
@@ -77,10 +79,11 @@ class Learner:
     def chooses_ahead(self) -> bool:
         """Whether an update must choose among the whole mini-batch before its first micro-batch's gradient.
 
-        One micro-batch is the whole, and in verl's scope each chooses for itself: there the loss chooses.
+        Where there is only one it is the whole, and in verl's scope each chooses for itself: there the loss
+        chooses.
         """
         selects = self.objective.needs_selection and isinstance(self.objective.scope, MinibatchScope)
-        return selects and self.num_microbatches > 1
+        return selects and self.layout.may_cut
 
     @property
     def needs_first_old_logp(self) -> bool:
@@ -91,16 +94,32 @@ class Learner:
         """A fresh state around `params`, which are donated."""
         return _init(self, params)
 
-    def update(self, state: TrainState, batch: Minibatch, key: jax.Array) -> tuple[TrainState, UpdateReport]:
+    def packing(self, rollout: Rollout) -> Packing | None:
+        """How the layout packs these sequences; waits for the rollout's lengths. None where it does not."""
+        return self.layout.packing(rollout, self.policy.mesh)
+
+    def abstract_packing(self, rollout: Rollout) -> Packing | None:
+        """Its shapes, to compile for a rollout of these shapes."""
+        return self.layout.abstract_packing(rollout, self.policy.mesh)
+
+    def update(
+        self, state: TrainState, batch: Minibatch, key: jax.Array, *, packing: Packing | None = None
+    ) -> tuple[TrainState, UpdateReport]:
         """One optimiser update; `state` is donated.
 
         An update whose loss or gradient is not finite leaves parameters and optimiser state as they were.
+        `packing` is that of the batch's rollout, made here if it is not given.
         """
-        return _update(self, state, batch, key)
+        return _update(self, state, batch, key, packing or self.packing(batch.rollout))
 
-    def log_probs(self, params, rollout: Rollout) -> tuple[Float[Array, "P G T"], Float[Array, "P G T"]]:
-        """Log-probs and entropies (nats) of a rollout under `params`, computed as `update` computes them."""
-        return _log_probs(self, params, rollout)
+    def log_probs(
+        self, params, rollout: Rollout, *, packing: Packing | None = None
+    ) -> tuple[Float[Array, "P G T"], Float[Array, "P G T"]]:
+        """Log-probs and entropies (nats) of a rollout under `params`, computed as `update` computes them.
+
+        Under padding they mean nothing. `packing` is that of the rollout, made here if it is not given.
+        """
+        return _log_probs(self, params, rollout, packing or self.packing(rollout))
 
 
 @partial(jax.jit, static_argnums=0, donate_argnums=1)
@@ -119,25 +138,30 @@ def _laid_as_parameters(learner: Learner, opt_state: optax.OptState, params) -> 
         same = moment.shape == param.shape
         return jax.lax.with_sharding_constraint(moment, sharding) if same else moment
 
-    shardings = parameter_shardings(learner.policy.mesh, logical_axes(learner.policy.config), params)
-    chain = learner.optimizer.transformation()
+    chain, shardings = learner.optimizer.transformation(), _parameter_shardings(learner, params)
     return optax.tree_utils.tree_map_params(chain, lay, opt_state, params, shardings)
 
 
+def _parameter_shardings(learner: Learner, params):
+    return parameter_shardings(learner.policy.mesh, logical_axes(learner.policy.config), params)
+
+
 @partial(jax.jit, static_argnums=0)
-def _log_probs(learner: Learner, params, rollout: Rollout):
-    parts = split(rollout, learner.num_microbatches)
-    statistics = jax.lax.map(lambda part: _statistics(learner, params, part), parts)
-    return jax.tree.map(join, statistics)
+def _log_probs(learner: Learner, params, rollout: Rollout, packing: Packing | None):
+    def step(carry, sequences, _):
+        return carry, _statistics(learner, params, sequences)
+
+    _, statistics = learner.layout.fold(step, None, rollout, packing, None, learner.policy.mesh)
+    return jax.tree.map(lambda x: x.reshape(rollout.response_ids_PGT.shape), statistics)
 
 
 @partial(jax.jit, static_argnums=0, donate_argnums=1)
-def _update(learner: Learner, state: TrainState, batch: Minibatch, key):
+def _update(learner: Learner, state: TrainState, batch: Minibatch, key, packing: Packing | None):
     shape = batch.rollout.response_ids_PGT.shape
     tokens = TokenBatch.of(batch, learner.aggregation)
-    ahead, num_forwards = _choose_ahead(learner, state.params, batch, tokens, key)
-    loss, grads, statistics, selection = _gradient(learner, state.params, batch, tokens, ahead, key)
-    logp_BT, entropy_BT = (x.reshape(-1, shape[-1]) for x in statistics)
+    ahead, num_forwards = _choose_ahead(learner, state.params, batch, packing, tokens, key)
+    loss, grads, statistics, selection = _gradient(learner, state.params, batch, packing, tokens, ahead, key)
+    logp_BT, entropy_BT = statistics
     selection = _to_report(learner, batch, tokens, selection, logp_BT, key)
     grad_norm = optax.tree.norm(grads)
     finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
@@ -154,6 +178,7 @@ def _update(learner: Learner, state: TrainState, batch: Minibatch, key):
         "optimizer/skipped_updates": jnp.where(finite, 0, 1),
         "optimizer/skipped_in_a_row": num_skipped_in_a_row,
         "passes/selection": num_forwards,
+        **learner.layout.load(batch.rollout, packing),
         **update_metrics(learner.objective, learner.selector, tokens, selection, logp_BT),
     }
     report = UpdateReport(
@@ -166,7 +191,7 @@ def _update(learner: Learner, state: TrainState, batch: Minibatch, key):
 
 
 def _choose_ahead(
-    learner: Learner, params, batch: Minibatch, tokens: TokenBatch, key
+    learner: Learner, params, batch: Minibatch, packing: Packing | None, tokens: TokenBatch, key
 ) -> tuple[Selection | None, Int32[Array, ""]]:
     """(The selection of the whole mini-batch, forward passes spent on it), before the first gradient.
 
@@ -183,7 +208,7 @@ def _choose_ahead(
         return chosen(tokens, tokens.old_logp_BT), jnp.int32(0)
 
     def by_forward():
-        logp_PGT, _ = _log_probs(learner, params, batch.rollout)
+        logp_PGT, _ = _log_probs(learner, params, batch.rollout, packing)
         return chosen(tokens, logp_PGT.reshape(tokens.mask_BT.shape)), jnp.int32(1)
 
     def of_nothing():  # it would not act; `_to_report` chooses what is reported
@@ -210,38 +235,41 @@ def _to_report(
 
 
 def _gradient(
-    learner: Learner, params, batch: Minibatch, tokens: TokenBatch, selection: Selection | None, key
+    learner: Learner,
+    params,
+    batch: Minibatch,
+    packing: Packing | None,
+    tokens: TokenBatch,
+    ahead: Selection | None,
+    key,
 ):
-    """(loss, gradient in f32, (logp, entropy) [P, G, T], selection), micro-batches added up."""
-    num_parts, group = learner.num_microbatches, batch.adv_PG.shape[1]
-    ahead_BT = None if selection is None else selection.selected_BT
+    """(loss, gradient in f32, (logp, entropy) [B, T], selection), micro-batches added up."""
 
-    def of_part(rollout, tokens, selected_BT):
+    def step(total, sequences, by_token):
         loss_and_gradient = jax.value_and_grad(_loss, has_aux=True)
-        (loss, rest), grads = loss_and_gradient(params, learner, rollout, tokens, selected_BT, key)
-        return (loss, optax.tree.cast(grads, jnp.float32)), rest
+        (loss, rest), grads = loss_and_gradient(params, learner, sequences, *by_token, key)
+        return jax.tree.map(jnp.add, total, (loss, _as_accumulated(learner, grads))), rest
 
-    if num_parts == 1:
-        (loss, grads), (statistics, chosen) = of_part(batch.rollout, tokens, ahead_BT)
-        return loss, grads, statistics, selection or chosen
-
-    def add(total, part):
-        summands, rest = of_part(*part)
-        return jax.tree.map(jnp.add, total, summands), rest
-
-    zero = (jnp.float32(0), optax.tree.cast(optax.tree.zeros_like(params), jnp.float32))
-    parts = (split(batch.rollout, num_parts), *split((tokens, ahead_BT), num_parts, group))
-    (loss, grads), (statistics, chosen) = jax.lax.scan(add, zero, parts)
-    if chosen is not None:
-        selection = jax.tree.map(lambda x: x.sum() if x.ndim == 1 else join(x, group), chosen)
-    return loss, grads, jax.tree.map(join, statistics), selection
+    zero = (jnp.float32(0), _as_accumulated(learner, optax.tree.zeros_like(params)))
+    by_token = (tokens, None if ahead is None else ahead.selected_BT)
+    (loss, grads), (statistics, chosen) = learner.layout.fold(
+        step, zero, batch.rollout, packing, by_token, learner.policy.mesh
+    )
+    return loss, grads, statistics, chosen or ahead
 
 
-def _loss(params, learner: Learner, rollout, tokens: TokenBatch, selected_BT, key):
+def _as_accumulated(learner: Learner, grads):
+    """In f32, and where the parameters lie: so the sum over devices is scattered over fsdp as it is made."""
+    grads = optax.tree.cast(grads, jnp.float32)
+    if learner.policy.mesh is None:
+        return grads
+    return jax.lax.with_sharding_constraint(grads, _parameter_shardings(learner, grads))
+
+
+def _loss(params, learner: Learner, sequences: Sequences, tokens: TokenBatch, selected_BT, key):
     """Share of one micro-batch in the loss, which itself chooses among these tokens where none are given."""
-    statistics = _statistics(learner, params, rollout)
-    logp_BT, entropy_BT = (x.reshape(tokens.mask_BT.shape) for x in statistics)
-    chosen = None
+    statistics = _statistics(learner, params, sequences)
+    (logp_BT, entropy_BT), chosen = statistics, None
     if not learner.objective.needs_selection:
         selected_BT = jnp.zeros_like(tokens.mask_BT)
     elif selected_BT is None:
@@ -259,11 +287,7 @@ def _loss(params, learner: Learner, rollout, tokens: TokenBatch, selected_BT, ke
     return jnp.sum(tokens.weight_BT * loss_BT), (jax.lax.stop_gradient(statistics), chosen)
 
 
-def _statistics(learner: Learner, params, rollout: Rollout):
-    """Log-probs and entropies [P, G, T] of the responses."""
-    shape = rollout.response_ids_PGT.shape
-    ids_BT = rollout.response_ids_PGT.reshape(-1, shape[-1])
-    policy = learner.policy
-    hidden_BTD = policy.response_hidden(params, rollout.prompt_ids_PS, rollout.prompt_mask_PS, ids_BT)
-    statistics = policy.token_statistics(params, hidden_BTD, ids_BT, temperature=learner.temperature)
-    return jax.tree.map(lambda x: x.reshape(shape), statistics)
+def _statistics(learner: Learner, params, sequences: Sequences):
+    """Log-prob of each label and entropy of its distribution [B, T], of one micro-batch."""
+    hidden_BTD, label_BT = sequences.hidden_and_label(learner.policy, params)
+    return learner.policy.token_statistics(params, hidden_BTD, label_BT, temperature=learner.temperature)

@@ -1,5 +1,7 @@
 """All updates of one rollout: which mini-batches, which old log-probs, and what the step reports."""
 
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -24,44 +26,63 @@ def learn(
 ) -> tuple[TrainState, dict[str, float | int]]:
     """Updates on consecutive mini-batches of whole groups; returns the state and the metrics of the step.
 
-    `state` is donated. Mini-batches lie on the devices as the rollout does.
+    `state` is donated. Mini-batches lie on the devices as the rollout does. How they are packed is decided
+    before the first update, so that the host waits for none of them.
 
     In the first update old log-probs are the current ones; only the mini-batches after it need a pass for
     theirs, made before anything changes. With one update a rollout there is no such pass at all, unless
     tokens must be chosen before the first micro-batch's gradient (`Learner.needs_first_old_logp`).
     """
     clock = clock or Clock()
-    starts = range(0, adv_PG.shape[0], prompts_per_update)
-
-    def part(tree, start):
-        # A slice of a sharded array is whole on every device unless it is put back.
-        stop = start + prompts_per_update
-        return jax.tree.map(lambda x: jax.device_put(x[start:stop], x.sharding), tree)
-
+    parts = [
+        _prompts((rollout, adv_PG, ref_logp_PGT), start, prompts_per_update)
+        for start in range(0, adv_PG.shape[0], prompts_per_update)
+    ]
     with clock("old_logp"):
-        needed = starts if learner.needs_first_old_logp else starts[1:]
-        known = {start: learner.log_probs(state.params, part(rollout, start)) for start in needed}
+        packings = [learner.packing(part) for part, *_ in parts]
+        first = 0 if learner.needs_first_old_logp else 1
+        known = {
+            number: learner.log_probs(state.params, parts[number][0], packing=packings[number])
+            for number in range(first, len(parts))
+        }
         jax.block_until_ready(known)
     reports = []
     with clock("update"):
-        for number, start in enumerate(starts):
-            mine = part(rollout, start)
+        for number, (mine, adv, ref_logp) in enumerate(parts):
             batch = Minibatch(
                 rollout=mine,
-                adv_PG=part(adv_PG, start),
-                old_logp_PGT=known[start][0] if start in known else jnp.zeros_like(mine.logp_PGT),
+                adv_PG=adv,
+                # Of the first they are not looked at where they are not known.
+                old_logp_PGT=known[number][0] if number in known else mine.logp_PGT,
                 on_policy=jnp.bool_(number == 0),
-                ref_logp_PGT=part(ref_logp_PGT, start),
+                ref_logp_PGT=ref_logp,
             )
-            state, report = learner.update(state, batch, jax.random.fold_in(key, number))
+            fold_key = jax.random.fold_in(key, number)
+            state, report = learner.update(state, batch, fold_key, packing=packings[number])
             reports.append(report)
         jax.block_until_ready(state)
-    before = [(reports[0].logp_PGT, reports[0].entropy_PGT), *(known[start] for start in starts[1:])]
-    old_logp_PGT, entropy_PGT = (jnp.concatenate(parts) for parts in zip(*before, strict=True))
-    of_rollout = rollout_metrics(rollout, old_logp_PGT, entropy_PGT)
+    before = [(reports[0].logp_PGT, reports[0].entropy_PGT), *(known[n] for n in range(1, len(parts)))]
+    of_rollout = rollout_metrics(rollout, *zip(*before, strict=True))
     of_rollout, *of_updates = jax.device_get([of_rollout, *(report.metrics for report in reports)])
     metrics = _scalars(of_rollout) | over_updates([_scalars(metrics) for metrics in of_updates])
-    return state, metrics | _pass_metrics(learner, len(starts), len(known), metrics["passes/selection"])
+    return state, metrics | _pass_metrics(learner, len(parts), len(known), metrics["passes/selection"])
+
+
+def _prompts(tree, start: int, number: int):
+    """So many prompts of every array from one on, each lying as the whole does."""
+    leaves, structure = jax.tree.flatten(tree)
+    cut = _cut_into(tuple(leaf.sharding for leaf in leaves), number)
+    return jax.tree.unflatten(structure, cut(leaves, start))
+
+
+@cache
+def _cut_into(shardings: tuple[jax.sharding.Sharding, ...], number: int):
+    """A program, since a slice of a sharded array is whole on every device unless it is told otherwise."""
+
+    def cut(leaves, start):
+        return [jax.lax.dynamic_slice_in_dim(leaf, start, number) for leaf in leaves]
+
+    return jax.jit(cut, out_shardings=list(shardings))
 
 
 def _pass_metrics(

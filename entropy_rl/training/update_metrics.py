@@ -43,9 +43,15 @@ def update_metrics(
 
 @jax.jit
 def rollout_metrics(
-    rollout: Rollout, logp_PGT: Float[Array, "P G T"], entropy_PGT: Float[Array, "P G T"]
+    rollout: Rollout,
+    logp_PGT: tuple[Float[Array, "_ G T"], ...],
+    entropy_PGT: tuple[Float[Array, "_ G T"], ...],
 ) -> dict[str, Array]:
-    """Entropy, lengths and sampler-learner gap; log-probs are the learner's before the updates."""
+    """Entropy, lengths and sampler-learner gap; log-probs are the learner's before the updates.
+
+    They come in parts that follow one another, one for each mini-batch.
+    """
+    logp_PGT, entropy_PGT = jnp.concatenate(logp_PGT), jnp.concatenate(entropy_PGT)
     num_tokens = rollout.response_mask_PGT.shape[-1]
     mask_BT = rollout.response_mask_PGT.reshape(-1, num_tokens)
     gap_BT = jnp.abs(rollout.logp_PGT - logp_PGT).reshape(mask_BT.shape)
@@ -67,6 +73,7 @@ SUMMED = (
     "selection/nonfinite_tokens",
     "optimizer/skipped_updates",
     "passes/",
+    "update/microbatches",
 )
 """Prefixes of names that add up over the updates of a step."""
 EXTREMES = {

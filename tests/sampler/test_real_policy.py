@@ -12,6 +12,7 @@ from entropy_rl.data.prompts import Prompt
 from entropy_rl.objectives import KLCov
 from entropy_rl.sampler import Sampler, Sampling
 from entropy_rl.stored_policy import read_policy
+from entropy_rl.training.layout import Padded
 from entropy_rl.training.learner import Learner
 from entropy_rl.training.optimizer import AdamW
 
@@ -42,7 +43,8 @@ def test_sampler_log_probs_equal_learner_log_probs_at_512_tokens_of_a_real_polic
     arrays = jax.device_put((batch.prompt_ids_PS, batch.prompt_mask_PS, batch.prompt_id_P))
     rollout = sampler(params, *arrays, jax.random.key(0))
     assert rollout.response_mask_PGT.all() and rollout.response_ids_PGT.shape == (2, 2, NEW_TOKENS)
-    learner = Learner(policy=stored.policy, objective=KLCov(), optimizer=AdamW(), num_microbatches=2)
+    layout = Padded(num_microbatches=2)
+    learner = Learner(policy=stored.policy, objective=KLCov(), optimizer=AdamW(), layout=layout)
     logp_PGT, entropy_PGT = learner.log_probs(params, rollout)
     gap_PGT = np.abs(np.asarray(logp_PGT) - np.asarray(rollout.logp_PGT))
     record_property("max_gap", float(gap_PGT.max()))

@@ -24,6 +24,7 @@ from entropy_rl.objectives import (
 )
 from entropy_rl.parallelism import MeshConfig, batch_sharding, parameter_shardings
 from entropy_rl.training.batch import TokenBatch
+from entropy_rl.training.layout import Padded
 from entropy_rl.training.learner import Learner
 from entropy_rl.training.optimizer import AdamW
 from tests.policies import TINY, tiny_policy
@@ -36,8 +37,14 @@ SGD_LIKE = AdamW(learning_rate=1e-2, b1=0.0, b2=0.0, eps=1.0, max_grad_norm=1e9)
 
 
 def make_learner(policy, **changes):
-    """KL-Cov with every term of the loss; learners that are equal are compiled once."""
-    settings = dict(policy=policy, objective=KLCov(fraction=0.2), optimizer=SGD_LIKE, regularizer=REGULARIZER)
+    """KL-Cov with every term of the loss, padded; learners that are equal are compiled once."""
+    settings = dict(
+        policy=policy,
+        objective=KLCov(fraction=0.2),
+        optimizer=SGD_LIKE,
+        regularizer=REGULARIZER,
+        layout=Padded(),
+    )
     return Learner(**(settings | changes))
 
 
@@ -72,13 +79,13 @@ def test_one_two_and_four_microbatches_give_the_same_update_and_metrics(changes,
     batch = make_batch(TINY.vocab_size, on_policy=on_policy)
     results = []
     for num_microbatches in (1, *cuts):
-        learner = make_learner(tiny_policy()[0], num_microbatches=num_microbatches, **changes)
+        learner = make_learner(tiny_policy()[0], layout=Padded(num_microbatches=num_microbatches), **changes)
         given = with_own_log_probs(learner, batch) if on_policy and learner.needs_first_old_logp else batch
         results.append(updated(learner, given))
     for params, report in results[1:]:
         assert_close(params, results[0][0], atol=2e-7)
         for name, value in report.metrics.items():
-            if not name.startswith("passes/"):
+            if not name.startswith(("passes/", "update/")):
                 np.testing.assert_allclose(value, results[0][1].metrics[name], atol=2e-6, err_msg=name)
 
 
@@ -93,7 +100,9 @@ def test_the_forward_pass_before_the_gradient_runs_after_the_first_update_only(o
 
     monkeypatch.setattr(Policy, "response_hidden", counted)
     # A temperature of its own: an equal learner may have been compiled before, without the count.
-    learner = make_learner(tiny_policy()[0], objective=objective, num_microbatches=2, temperature=1.125)
+    learner = make_learner(
+        tiny_policy()[0], objective=objective, layout=Padded(num_microbatches=2), temperature=1.125
+    )
     for on_policy in (True, False):
         calls.clear()
         _, report = updated(learner, make_batch(TINY.vocab_size, on_policy=on_policy))
@@ -108,7 +117,9 @@ def test_microbatch_scope_selects_more_when_the_batch_is_cut():
     objective = KLCov(fraction=1e-3, scope=MicrobatchScope())
     selected = []
     for num_microbatches in (1, 4):
-        learner = make_learner(tiny_policy()[0], objective=objective, num_microbatches=num_microbatches)
+        learner = make_learner(
+            tiny_policy()[0], objective=objective, layout=Padded(num_microbatches=num_microbatches)
+        )
         _, report = updated(learner, batch)
         selected.append(int(report.metrics["selection/selected"]))
         assert report.metrics["policy/clip_fraction_kl_penalty"] > 0
@@ -219,7 +230,7 @@ def test_a_sharded_update_equals_that_of_one_device_and_keeps_its_shardings(mesh
     policy, params = tiny_policy(config=config)
     mesh = mesh_config.build()
     kernels = Kernels.of(mesh, config, "float32")
-    settings = {"objective": CLIP_COV, "num_microbatches": num_microbatches}
+    settings = {"objective": CLIP_COV, "layout": Padded(num_microbatches=num_microbatches)}
     learner = make_learner(kernels.equip(policy), selector=kernels.selector, **settings)
     batch = make_batch(config.vocab_size, on_policy=False)
     shardings = parameter_shardings(mesh, logical_axes(config), params)
@@ -247,7 +258,7 @@ def test_one_two_four_and_eight_microbatches_select_the_same_tokens(objective):
     )
     masks = []
     for num_microbatches in (1, 2, 4, 8):
-        cut = replace(learner, num_microbatches=num_microbatches)
+        cut = replace(learner, layout=Padded(num_microbatches=num_microbatches))
         logp_PGT, _ = cut.log_probs(tiny_policy()[1], rollout)
         masks.append(np.asarray(select(logp_PGT.reshape(tokens.mask_BT.shape))))
     assert masks[0].any()
@@ -258,6 +269,7 @@ def test_one_two_four_and_eight_microbatches_select_the_same_tokens(objective):
 def test_a_minibatch_that_cannot_be_cut_evenly_is_refused():
     with pytest.raises(ValueError, match="micro-batches"):
         updated(
-            make_learner(tiny_policy()[0], num_microbatches=3), make_batch(TINY.vocab_size, on_policy=True)
+            make_learner(tiny_policy()[0], layout=Padded(num_microbatches=3)),
+            make_batch(TINY.vocab_size, on_policy=True),
         )
     assert PROMPTS % 3

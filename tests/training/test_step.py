@@ -10,7 +10,7 @@ import pytest
 from entropy_rl.models.parameters import logical_axes
 from entropy_rl.objectives import ClipCov, KLCov, PPOClip
 from entropy_rl.parallelism import MeshConfig, batch_sharding, parameter_shardings
-from entropy_rl.training.batch import join, split
+from entropy_rl.training.layout import Padded, join, split
 from entropy_rl.training.learner import Learner
 from entropy_rl.training.optimizer import AdamW
 from entropy_rl.training.step import learn
@@ -25,6 +25,7 @@ def make_learner(policy, penalty_coef: float = 1.0) -> Learner:
         policy=policy,
         objective=KLCov(fraction=0.3, penalty_coef=penalty_coef),
         optimizer=AdamW(learning_rate=1e-2),
+        layout=Padded(),
     )
 
 
@@ -43,9 +44,9 @@ def test_minibatches_lie_on_the_devices_as_the_rollout_does(monkeypatch):
     policy, params = tiny_policy()
     mesh, seen, update = MESH.build(), [], Learner.update
 
-    def spy(self, state, batch, key):
+    def spy(self, state, batch, key, *, packing):
         seen.extend(x.sharding for x in jax.tree.leaves(batch.rollout))
-        return update(self, state, batch, key)
+        return update(self, state, batch, key, packing=packing)
 
     monkeypatch.setattr(Learner, "update", spy)
     rollout = jax.device_put(make_rollout(TINY.vocab_size), batch_sharding(mesh))
@@ -102,7 +103,9 @@ def test_one_update_needs_no_pass_for_old_log_probs(monkeypatch):
 def test_passes_made_and_saved_in_two_updates_are_counted(
     objective, num_microbatches, old_logp, selection, saved
 ):
-    learner = replace(make_learner(tiny_policy()[0]), objective=objective, num_microbatches=num_microbatches)
+    learner = replace(
+        make_learner(tiny_policy()[0]), objective=objective, layout=Padded(num_microbatches=num_microbatches)
+    )
     _, metrics = learned(learner, tiny_policy()[1], make_rollout(TINY.vocab_size))
     counts = [metrics[f"passes/{name}"] for name in ("old_logp", "selection", "saved")]
     assert counts == [old_logp, selection, saved]
