@@ -16,6 +16,7 @@ from pathlib import Path
 from entropy_rl.config import BatchConfig, PolicyConfig, RunConfig
 from entropy_rl.config_file import load_config
 from entropy_rl.objectives import KLCov
+from entropy_rl.training.layout import Padded
 from entropy_rl.training.optimizer import Adafactor
 
 
@@ -33,6 +34,6 @@ def get_config() -> RunConfig:
         task=replace(base.task, max_response_tokens=192),
         objective=KLCov(fraction=0.02),
         optimizer=Adafactor(learning_rate=1e-6),
-        batch=BatchConfig(prompts_per_step=2, samples_per_prompt=4, prompts_per_update=1),
+        batch=BatchConfig(prompts_per_step=2, samples_per_prompt=4, prompts_per_update=1, layout=Padded()),
         num_steps=1,
     )

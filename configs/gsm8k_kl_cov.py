@@ -14,6 +14,7 @@ from entropy_rl.config import BatchConfig, Evaluation, PolicyConfig, RunConfig
 from entropy_rl.data.prompt_files import GSM8K, PromptFile
 from entropy_rl.data.tasks import PromptFileTask
 from entropy_rl.objectives import KLCov
+from entropy_rl.training.layout import Padded
 from entropy_rl.training.optimizer import AdamW
 
 
@@ -29,7 +30,7 @@ def get_config() -> RunConfig:
         ),
         objective=KLCov(fraction=2e-3, penalty_coef=1.0),
         optimizer=AdamW(learning_rate=1e-6),
-        batch=BatchConfig(prompts_per_step=8, samples_per_prompt=4, prompts_per_update=2),
+        batch=BatchConfig(prompts_per_step=8, samples_per_prompt=4, prompts_per_update=2, layout=Padded()),
         evaluation=Evaluation(at_end=False, num_samples=4, max_prompts=64),
         num_steps=3,
         checkpoint_every_steps=3,

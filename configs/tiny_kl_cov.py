@@ -29,6 +29,7 @@ from entropy_rl.data.countdown import CountdownSpace
 from entropy_rl.data.tasks import CountdownTask
 from entropy_rl.models.config import Qwen2Config
 from entropy_rl.objectives import KLCov
+from entropy_rl.training.layout import Padded
 from entropy_rl.training.optimizer import AdamW
 from entropy_rl.training.warm_start import WarmStart
 
@@ -57,7 +58,7 @@ def get_config() -> RunConfig:
         ),
         objective=KLCov(fraction=0.05, penalty_coef=4.0),
         optimizer=AdamW(learning_rate=1e-4),
-        batch=BatchConfig(prompts_per_step=64, samples_per_prompt=8, prompts_per_update=16),
+        batch=BatchConfig(prompts_per_step=64, samples_per_prompt=8, prompts_per_update=16, layout=Padded()),
         evaluation=Evaluation(num_samples=8),
         warm_start=WarmStart(num_steps=800),
         num_steps=200,
