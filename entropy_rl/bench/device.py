@@ -33,6 +33,7 @@ from entropy_rl.objectives import KLCov
 from entropy_rl.observability.clock import Clock
 from entropy_rl.parallelism import MeshConfig
 from entropy_rl.sampler import Sampler, Sampling, wave
+from entropy_rl.training.layout import Padded
 from entropy_rl.training.learner import Learner
 from entropy_rl.training.step import learn
 from entropy_rl.types import Rollout
@@ -163,7 +164,9 @@ def _update_row(
 def update_learner(config: Qwen2Config, load: UpdateLoad, device: jax.Device | None = None) -> Learner:
     """The learner whose update is measured, with the kernels of the device (None: the first there is)."""
     policy = Policy(config, compute_dtype=DTYPE, rematerialize=load.rematerialize)
-    return Learner(policy=_equipped(policy, device), objective=KLCov(), optimizer=load.optimizer)
+    return Learner(
+        policy=_equipped(policy, device), objective=KLCov(), optimizer=load.optimizer, layout=Padded()
+    )
 
 
 def model_flops(config: Qwen2Config, load: UpdateLoad) -> float:
