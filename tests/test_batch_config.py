@@ -1,0 +1,49 @@
+"""Settings of batches that cannot work are refused with what to change; the layout reaches the learner."""
+
+from dataclasses import replace
+
+import pytest
+
+from entropy_rl.config import BatchConfig
+from entropy_rl.parallelism import MeshConfig
+from entropy_rl.training.layout import Packed, Padded
+from tests.policies import TINY
+from tests.runs import make_config
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"prompts_per_update": 3}, "batch.prompts_per_update must be a divisor of batch.prompts_per_step"),
+        (
+            {"layout": Padded(num_microbatches=3)},
+            "batch.layout.num_microbatches must be a divisor of batch.prompts_per_update, got 3 and 4",
+        ),
+    ],
+)
+def test_parts_must_divide_their_whole(settings, message):
+    with pytest.raises(ValueError, match=message):
+        BatchConfig(**({"prompts_per_step": 8, "prompts_per_update": 4} | settings))
+
+
+@pytest.mark.parametrize(
+    ("layout", "what"),
+    [(Padded(num_microbatches=2), "the prompts of a micro-batch"), (Packed(), "batch.prompts_per_update")],
+)
+def test_a_mesh_must_divide_what_it_cuts(tmp_path, layout, what):
+    batch = BatchConfig(prompts_per_step=8, prompts_per_update=4, layout=layout)
+    with pytest.raises(ValueError, match=f"mesh.data \\* mesh.fsdp must divide {what}, got 8 and"):
+        make_config(tmp_path, batch=batch, mesh=MeshConfig(data=2, fsdp=4))
+
+
+def test_a_budget_below_one_row_is_refused_before_anything_runs(tmp_path):
+    batch = BatchConfig(prompts_per_step=4, prompts_per_update=2, layout=Packed(tokens_per_device=3))
+    with pytest.raises(ValueError, match="raise batch.layout.tokens_per_device"):
+        make_config(tmp_path, batch=batch)
+
+
+def test_the_learner_works_in_the_layout_of_the_settings(tmp_path):
+    config = make_config(tmp_path)
+    for layout in (Packed(num_halvings=2), Padded(num_microbatches=2)):
+        laid = replace(config, batch=replace(config.batch, layout=layout))
+        assert laid.learner(laid.policy_of(TINY)).layout == layout
