@@ -21,6 +21,7 @@ from jaxtyping import install_import_hook  # noqa: E402
 install_import_hook(["entropy_rl", "pallas_kernels"], "beartype.beartype")
 
 import jax  # noqa: E402
+import jaxtyping  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -38,6 +39,14 @@ def shared_folder() -> Path:
 @pytest.fixture
 def key():
     return jax.random.key(0)
+
+
+@pytest.fixture
+def without_type_checks():
+    """Compiling without data puts other things than arrays into the dataclasses."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import jax
-import jaxtyping
 import pytest
 
 from entropy_rl.config import BatchConfig, PolicyConfig
@@ -36,14 +35,6 @@ WIDE = Qwen2Config(
     tie_embeddings=True,
 )
 """The smallest of the proportions that the TPU kernels are made for."""
-
-
-@pytest.fixture
-def without_type_checks():
-    """Compiling without data puts other things than arrays into the dataclasses."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def device(platform: str, device_kind: str, compute_capability: str = "0") -> SimpleNamespace:

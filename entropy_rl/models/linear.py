@@ -48,12 +48,17 @@ def linear(
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _affine(form: Kernel, x_RI: Float[Array, "R I"], kernel: Array, bias: Array | None) -> Array:
+    return _product(form, x_RI, kernel, bias)
+
+
+def _product(form, x_RI, kernel, bias):
     y_RO = x_RI @ _gathered(form, kernel, x_RI.dtype)
     return y_RO if bias is None else y_RO + bias.astype(x_RI.dtype).reshape(1, -1)
 
 
 def _forward(form, x_RI, kernel, bias):
-    return _affine(form, x_RI, kernel, bias), (x_RI, kernel, bias)
+    # Not by `_affine`, whose product a policy of `jax.checkpoint` could not see, and so not keep.
+    return _product(form, x_RI, kernel, bias), (x_RI, kernel, bias)
 
 
 def _backward(form, saved, y_bar_RO):
