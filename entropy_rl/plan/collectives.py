@@ -1,0 +1,105 @@
+"""What a program sends over the network, from its compiled text.
+
+Bytes are those that one chip must send whatever the algorithm, in a group of n: of an array of b bytes,
+(n - 1) / n * b for an all-gather (b of the result), a reduce-scatter (b of the operand) and an all-to-all,
+twice that for an all-reduce, and b for a permutation (Chan et al., "Collective communication: theory,
+practice, and experience", 2007).
+"""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from entropy_rl.plan.hlo import Computation, Expected, Instruction, Module, num_bytes, shapes
+
+KINDS = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
+
+
+@dataclass(frozen=True)
+class Collective:
+    """One collective operation of a program."""
+
+    kind: str
+    """One of KINDS."""
+    bytes_sent: float
+    """What each chip sends in one execution."""
+    times: float
+    """How often the program executes it."""
+    members: tuple[int, ...]
+    """Chips of one group, by their number in the mesh; the groups are alike."""
+    op_name: str
+    """Where it comes from."""
+
+
+def collectives(module: Module, num_devices: int, expected: Expected) -> list[Collective]:
+    """All collectives of a program for so many devices; an asynchronous one counts at its start."""
+    found, seen = [], set()
+    for instruction, times, computation in module.executions(expected):
+        kind = instruction.opcode.removesuffix("-start")
+        if kind not in KINDS:
+            continue
+        # The compiler may cut one collective into pieces that overlap with arithmetic; all carry its channel.
+        channel = (instruction.attribute("channel_id"), times)
+        if channel[0] is not None and channel in seen:
+            continue
+        seen.add(channel)
+        members = _members(instruction, num_devices)
+        if len(members) > 1:
+            kind, sent = _sent(kind, instruction, computation, len(members))
+            found.append(Collective(kind, sent, times, members, instruction.op_name))
+    return found
+
+
+def _sent(kind: str, instruction: Instruction, computation: Computation, n: int) -> tuple[str, float]:
+    """(kind, bytes one chip sends): on TPUs a reduce-scatter is an all-reduce fused with a slice of it."""
+    result = sum(num_bytes(*shape) for shape in _results(instruction))
+    share = (n - 1) / n
+    if kind == "all-reduce" and "all-reduce-scatter" in computation.name:
+        return "reduce-scatter", share * result
+    if kind == "reduce-scatter":
+        return kind, share * n * result
+    factor = {"all-gather": share, "all-to-all": share, "all-reduce": 2 * share, "collective-permute": 1.0}
+    return kind, factor[kind] * result
+
+
+def _results(instruction: Instruction) -> list[tuple[str, tuple[int, ...]]]:
+    """Shapes of the results; the start of an asynchronous operation also holds its operands and flags."""
+    found = shapes(instruction.type)
+    if not instruction.opcode.endswith("-start") or instruction.opcode == "all-reduce-start":
+        return found
+    if instruction.opcode == "collective-permute-start":
+        return found[1:2]
+    return found[len(found) // 2 :]
+
+
+def _members(instruction: Instruction, num_devices: int) -> tuple[int, ...]:
+    """The first group: of lists, of a transposed iota, or of axes of a mesh."""
+    text = instruction.attributes
+    if pairs := re.search(r"source_target_pairs=\{\{(\d+),(\d+)\}", text):
+        return int(pairs[1]), int(pairs[2])
+    if listed := re.search(r"replica_groups=\{\{([\d,]+)\}", text):
+        return tuple(int(number) for number in listed[1].split(","))
+    if iota := re.search(r"replica_groups=\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?", text):
+        shape, reshaped = _numbers(iota[1]), np.arange(num_devices).reshape(_numbers(iota[2]))
+        order = _numbers(iota[3]) if iota[3] else range(reshaped.ndim)
+        return tuple(reshaped.transpose(order).reshape(shape)[0].tolist())
+    if mesh := re.search(r"replica_groups=mesh\[([^\]]*)\][^{]*\{([^}]*)\}", text):
+        return _members_of_mesh(mesh[1], mesh[2])
+    return tuple(range(num_devices))
+
+
+def _members_of_mesh(axes: str, used: str) -> tuple[int, ...]:
+    """`'a'=2,'b'=4` and `'a','b':(2)2`: whole axes, or the part of an axis after its first so many."""
+    sizes = {name: int(size) for name, size in re.findall(r"'?([\w.\-]+)'?=(\d+)", axes)}
+    numbers = np.arange(np.prod(list(sizes.values()), dtype=int)).reshape(list(sizes.values()))
+    index = {name: np.zeros(1, int) for name in sizes}
+    for name, before, size in re.findall(r"'?([\w.\-]+)'?(?::\((\d+)\)(\d+))?", used):
+        stride = sizes[name] // (int(before) * int(size)) if size else 1
+        steps = np.arange(int(size) if size else sizes[name]) * stride
+        index[name] = np.add.outer(index[name], steps).ravel()
+    return tuple(numbers[np.ix_(*index.values())].ravel().tolist())
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in text.split(","))
