@@ -14,6 +14,7 @@ COMMANDS = {
     "sft": "Train a policy on demonstrations and write it as a Hugging Face folder.",
     "generate": "Sample completions of prompts.",
     "score": "Print log-probs and entropies of given completions.",
+    "plan": "Tell whether a run fits slices of TPUs or nodes of GPUs, how fast it can be and what it costs.",
     "evaluate": "Measure a policy on held-out prompts: accuracy, pass@k, average@k.",
     "export": "Write the policy of a run as a Hugging Face folder, which transformers loads.",
     "bench": "Time the parts of a training step.",
@@ -63,15 +64,21 @@ def parse(name: str, args: Sequence[str]) -> Any:
 def _with_configuration(command: type, args: Sequence[str]) -> Any:
     """The command's defaults under the configuration of --config, which decides what fields there are."""
     from entropy_rl.commands.configured import DEFAULT_CONFIG
-    from entropy_rl.config_file import load_config
 
-    path = DEFAULT_CONFIG
+    path = Path(_value_of("--config", args) or DEFAULT_CONFIG)
+    topology = _value_of("--topology", args)
+    return command(config=path, topology=topology, settings=command.load(path, topology))
+
+
+def _value_of(flag: str, args: Sequence[str]) -> str | None:
+    """The last value given to a flag, as "--flag value" or "--flag=value"."""
+    value = None
     for position, arg in enumerate(args):
-        if arg == "--config" and position + 1 < len(args):
-            path = Path(args[position + 1])
-        elif arg.startswith("--config="):
-            path = Path(arg.removeprefix("--config="))
-    return command(config=path, settings=load_config(path))
+        if arg == flag and position + 1 < len(args):
+            value = args[position + 1]
+        elif arg.startswith(f"{flag}="):
+            value = arg.removeprefix(f"{flag}=")
+    return value
 
 
 def _overview() -> str:

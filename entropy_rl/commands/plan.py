@@ -1,0 +1,121 @@
+"""python -m entropy_rl plan"""
+
+import json
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import jax
+from rich.console import Console
+
+from entropy_rl.commands.configured import Configured
+from entropy_rl.config import RunConfig
+from entropy_rl.config_file import load_config, topologies_of
+from entropy_rl.plan.job import Job
+from entropy_rl.plan.lengths import Lengths
+from entropy_rl.plan.report import recipe_table, show, show_suggestion
+from entropy_rl.plan.step import Plan as StepPlan
+from entropy_rl.plan.step import as_json, make_plan
+from entropy_rl.plan.suggest import suggest
+from entropy_rl.plan.topology import Topology
+from entropy_rl.plan.weak_scaling import as_markdown, weak_scaling
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan(Configured):
+    """Compile a run for chips that need not be there: does it fit, how fast can it be, what does it cost?
+
+    Prints memory and roofline time of every program of a step. Ends with exit code 1 when it does not fit,
+    and says what to change. Example: python -m entropy_rl plan --config configs/qwen2_5_32b_kl_cov.py
+    --topology v5p:4x4x8. Names of topologies: v5p:4x4x8, v6e:8x8, h200:8 (one node of 8 GPUs), h100:2x8.
+    """
+
+    estimate: bool = False
+    """Use formulas alone, in a second: memory is rough then. So it is done where there is no compiler."""
+    output: Path | None = None
+    """File that receives the plan as JSON."""
+    mean_response_tokens: float = 1000.0
+    """Mean of the responses' lengths, log-normal and cut at the task's longest; at most half of that."""
+    mean_prompt_tokens: float = 200.0
+    """The same of the prompts."""
+    sigma: float = 1.0
+    """Standard deviation of the logarithm of lengths."""
+    price_per_chip_hour: float | None = None
+    """Adds the price of the run."""
+    recipes: tuple[Path, ...] = ()
+    """Plan these files instead, each on all topologies that it names, and print one Markdown table."""
+    weak_scaling: bool = False
+    """Compile update and decoding for 16 to 256 chips with the same work a chip; prints a Markdown table."""
+
+    @classmethod
+    def load(cls, path: Path, topology: str | None) -> RunConfig:
+        named = topologies_of(path)
+        return load_config(path, topology if topology in named else None)
+
+    def run(self) -> None:
+        jax.config.update("jax_platforms", "cpu")  # whatever this machine has is not what is planned for
+        if self.recipes:
+            plans = [self._plan(job) for path in self.recipes for job in self._jobs(path)]
+            print(recipe_table(plans))
+            self._finish([as_json(plan, self.price_per_chip_hour) for plan in plans], plans)
+            return
+        job = self._job(self.settings, self.topology or next(iter(topologies_of(self.config)), None))
+        if self.weak_scaling:
+            print(as_markdown(list(weak_scaling(job, ("update", "decode"), _tell))))
+            return
+        plan, console = self._plan(job), Console(width=None if sys.stdout.isatty() else 150)
+        show(plan, console, self.price_per_chip_hour)
+        result = as_json(plan, self.price_per_chip_hour)
+        if not plan.fits:
+            suggestion = suggest(plan, by_formula=not plan.by_compiler, tell=_tell)
+            show_suggestion(suggestion, console)
+            result["suggestion"] = suggestion and suggestion.overrides
+        self._finish(result, [plan])
+
+    def _finish(self, result: dict | list[dict], plans: list[StepPlan]) -> None:
+        if self.output is not None:
+            self.output.write_text(json.dumps(result, indent=2) + "\n")
+        if not all(plan.fits for plan in plans):
+            sys.exit(1)
+
+    def _plan(self, job: Job) -> StepPlan:
+        missing = job.topology.missing_compiler
+        if missing is not None and not self.estimate:
+            _tell(f"estimated by formula, for want of the compiler: {missing}")
+        return make_plan(job, by_formula=self.estimate or missing is not None, tell=_tell)
+
+    def _jobs(self, path: Path) -> list[Job]:
+        topologies = (self.topology,) if self.topology else topologies_of(path)
+        return [self._job(self.load(path, topology), topology) for topology in topologies]
+
+    def _job(self, config: RunConfig, topology_name: str | None) -> Job:
+        if topology_name is None:
+            raise ValueError(
+                f"--topology must say what to plan for, since {self.config} names none; for example v5e:2x4"
+            )
+        topology, task = Topology.of(topology_name), config.task
+        return Job(
+            config=_on(topology, config),
+            topology=topology,
+            prompts=Lengths.at_most(task.max_prompt_tokens, self.mean_prompt_tokens, self.sigma),
+            responses=Lengths.at_most(task.max_response_tokens, self.mean_response_tokens, self.sigma),
+        )
+
+
+def _on(topology: Topology, config: RunConfig) -> RunConfig:
+    """The configuration with as many shards of parameters as the topology has room for."""
+    mesh, chips = config.mesh, topology.num_chips
+    if mesh.data * mesh.fsdp * mesh.tensor == chips:
+        return config
+    if chips % (mesh.data * mesh.tensor):
+        raise ValueError(
+            f"mesh.data * mesh.tensor must divide the {chips} chips of {topology.name}, got {mesh.data} x "
+            f"{mesh.tensor}; set mesh.data, mesh.fsdp and mesh.tensor"
+        )
+    fsdp = chips // (mesh.data * mesh.tensor)
+    _tell(f"taken for {chips} chips: --mesh.fsdp {fsdp} instead of {mesh.fsdp}")
+    return replace(config, mesh=replace(mesh, fsdp=fsdp))
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,207 @@
+"""Bytes of one chip's memory, by kind: by formula, or by formula and compiler together.
+
+What lies in memory between programs follows from shapes and the tables of shardings, and is exact. Of a
+program's temporaries the formulas name gradients and what is kept for the backward pass; the rest, when no
+compiler says it, is an estimate of what one layer and the head need at once.
+"""
+
+import math
+from dataclasses import dataclass
+
+from entropy_rl.models.config import Qwen2Config
+from entropy_rl.models.parameters import parameters
+from entropy_rl.parallelism import SAMPLING_RULES, TRAINING_RULES, MeshConfig, Rules
+from entropy_rl.plan.arithmetic import layer_weights
+from entropy_rl.plan.job import Job
+from entropy_rl.plan.programs import Program
+from entropy_rl.training.optimizer import Optimizer
+
+BF16, F32 = 2, 4
+KINDS = (
+    "parameters",
+    "optimiser",
+    "gradients",
+    "sampler_copy",
+    "kv_cache",
+    "activations",
+    "other",
+)
+"""Parameters and optimiser state stay throughout. The sampler's copy and the cache exist during a rollout,
+gradients and the activations kept for the backward pass during an update; other is all the rest: inputs,
+results, temporaries."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of one chip by KINDS, at the highest point of one program."""
+
+    kinds: dict[str, float]
+    by_compiler: bool
+    host_bytes: float = 0.0
+    """Of the host's memory, for one chip."""
+
+    @property
+    def total(self) -> float:
+        """All together."""
+        return sum(self.kinds.values())
+
+
+def share(c: Qwen2Config, mesh: MeshConfig, rules: Rules) -> float:
+    """Parameters of one chip: of each, its size over the mesh axes that cut it."""
+    sizes = {"data": mesh.data, "fsdp": mesh.fsdp, "tensor": mesh.tensor}
+
+    def cuts(axis: str) -> int:
+        used = rules[axis]
+        return math.prod(sizes[name] for name in ((used,) if isinstance(used, str) else used or ()))
+
+    return sum(math.prod(row.shape(c)) / math.prod(cuts(axis) for axis in row.axes) for row in parameters(c))
+
+
+def moment_bytes(optimizer: Optimizer) -> int:
+    """Bytes of optimiser state for a parameter; those of Adafactor are too few to count."""
+    dtypes = [getattr(optimizer, f"{name}_moment_dtype", None) for name in ("first", "second")]
+    return sum({"float32": F32, "bfloat16": BF16, None: 0}[dtype] for dtype in dtypes)
+
+
+def item_bytes(job: Job) -> int:
+    """Of an activation."""
+    return BF16 if job.config.policy.compute_dtype == "bfloat16" else F32
+
+
+def estimated(job: Job, phase: str) -> Memory:
+    """One of PHASES by formula alone."""
+    kinds = _known(job, phase)
+    kinds["other"] = {
+        "reshard": 0.0,
+        "prefill": _layer_bytes(job, _wave_tokens(job)) + _rollout_bytes(job),
+        "decode": _drawing_bytes(job) + _rollout_bytes(job),
+        "old_logp": _layer_bytes(job, _row_tokens(job)) + _head_bytes(job),
+        "update": 2 * _layer_bytes(job, _row_tokens(job)) + 2 * _head_bytes(job) + kinds["gradients"],
+    }[phase]
+    return Memory(kinds=kinds, by_compiler=False, host_bytes=_offloaded(job) if phase == "update" else 0.0)
+
+
+def compiled(job: Job, phase: str, program: Program) -> Memory:
+    """One of PHASES: what the compiler says, of which the formulas name the kinds they know.
+
+    Training's parameters and optimiser state are no arguments of the sampler's programs, but stay.
+    """
+    kinds = _known(job, phase)
+    total = program.total_bytes
+    if phase in ("prefill", "decode"):
+        total += kinds["parameters"] + kinds["optimiser"]
+        if kinds["sampler_copy"] == 0:
+            total -= kinds["parameters"]  # the sampler reads them as they are
+    if phase in ("reshard", "old_logp"):
+        total += kinds["optimiser"]
+    named = sum(kinds.values())
+    if phase == "update" and named > total:  # not everything that might be kept is
+        kinds["activations"] = max(kinds["activations"] - (named - total), 0.0)
+    kinds["other"] = max(total - sum(kinds.values()), 0.0)
+    return Memory(kinds=kinds, by_compiler=True, host_bytes=program.host_bytes)
+
+
+def too_large(job: Job, phase: str, needed_bytes: float) -> Memory:
+    """One of PHASES that the compiler refused, with what it said that it needs."""
+    stand_in = Program(
+        argument_bytes=0,
+        output_bytes=0,
+        temporary_bytes=int(needed_bytes),
+        host_bytes=0,
+        flops=0.0,
+        text="",
+        seconds=0.0,
+    )
+    return compiled(job, phase, stand_in)
+
+
+def sampler_differs(job: Job) -> bool:
+    """Whether decoding reads a copy of the parameters."""
+    policy = job.config.policy
+    return job.config.mesh.fsdp > 1 or policy.compute_dtype != policy.param_dtype
+
+
+def _known(job: Job, phase: str) -> dict[str, float]:
+    c, config = job.architecture, job.config
+    own = share(c, config.mesh, TRAINING_RULES)
+    param_bytes = {"float32": F32, "bfloat16": BF16}[config.policy.param_dtype]
+    kinds = dict.fromkeys(KINDS, 0.0)
+    kinds["parameters"] = param_bytes * own
+    kinds["optimiser"] = moment_bytes(config.optimizer) * own
+    if phase in ("reshard", "prefill", "decode") and sampler_differs(job):
+        kinds["sampler_copy"] = item_bytes(job) * share(c, config.mesh, SAMPLING_RULES)
+    if phase in ("prefill", "decode"):
+        kinds["kv_cache"] = cache_bytes(job, with_responses=phase == "decode")
+    if phase == "update":
+        kinds["gradients"] = F32 * own
+        kinds["activations"] = _kept_bytes(job)
+    return kinds
+
+
+def cache_bytes(job: Job, *, with_responses: bool) -> float:
+    """Keys and values of a wave: prompts once for their samples, responses up to the longest."""
+    c, rows = job.architecture, job.prompts_per_wave / job.num_shards
+    slots = rows * job.prompts.longest
+    if with_responses:
+        slots += rows * job.config.batch.samples_per_prompt * max(job.responses.longest - 1, 1)
+    of_slot = 2 * c.num_layers * c.num_kv_heads * c.head_dim * item_bytes(job)
+    return slots * of_slot / job.config.mesh.tensor
+
+
+def _row_tokens(job: Job) -> float:
+    """Slots of the largest micro-batch on one shard."""
+    if job.geometry is not None:
+        rows, slots = job.geometry.shapes[0]
+        return rows * slots / job.num_shards
+    prompts = job.config.batch.prompts_per_update / job.config.batch.layout.num_microbatches
+    return (
+        prompts
+        * (job.prompts.longest + job.config.batch.samples_per_prompt * job.responses.longest)
+        / job.num_shards
+    )
+
+
+def _wave_tokens(job: Job) -> float:
+    return job.prompts_per_wave * job.prompts.longest / job.num_shards
+
+
+def _kept_bytes(job: Job) -> float:
+    """What the backward pass finds of the forward pass, of all layers."""
+    c, tensor = job.architecture, job.config.mesh.tensor
+    heads = (2 * c.num_heads + 2 * c.num_kv_heads) * c.head_dim
+    products = 2 * c.hidden_size + (heads + 2 * c.intermediate_size) / tensor
+    wide = c.hidden_size
+    of_token = {"none": wide + 2 * products, "dots": wide + products, "layer": wide, "offload": 0.0}
+    kept = of_token[job.config.policy.rematerialize]
+    return c.num_layers * _row_tokens(job) * item_bytes(job) * kept
+
+
+def _offloaded(job: Job) -> float:
+    if job.config.policy.rematerialize != "offload":
+        return 0.0
+    c = job.architecture
+    return c.num_layers * _row_tokens(job) * item_bytes(job) * c.hidden_size
+
+
+def _layer_bytes(job: Job, tokens: float) -> float:
+    """What one layer needs at once: its gathered weights and the next one's, and all activations."""
+    c, tensor = job.architecture, job.config.mesh.tensor
+    wide = 4 * c.hidden_size + (2 * c.num_heads * c.head_dim + 3 * c.intermediate_size) / tensor
+    return item_bytes(job) * (2 * layer_weights(c) / tensor + tokens * wide)
+
+
+def _head_bytes(job: Job) -> float:
+    """The gathered head and, in the backward pass once more, its gradient in f32."""
+    return (BF16 + F32) * job.architecture.vocab_size * job.architecture.hidden_size / job.config.mesh.tensor
+
+
+def _rollout_bytes(job: Job) -> float:
+    """Tokens, masks, log-probs and random numbers of a wave, and what has been sampled before."""
+    sequences = job.prompts_per_wave * job.config.batch.samples_per_prompt
+    return (13 * job.num_sequences + 2 * 8 * sequences) * job.responses.longest / job.num_shards
+
+
+def _drawing_bytes(job: Job) -> float:
+    """Logits in f32, and twice again while they are drawn from."""
+    rows = job.prompts_per_wave * job.config.batch.samples_per_prompt / job.num_shards
+    return 3 * F32 * rows * job.architecture.vocab_size / job.config.mesh.tensor

@@ -1,0 +1,144 @@
+"""The plan for people: a table of one plan, and Markdown of many."""
+
+from rich.console import Console
+from rich.table import Table
+
+from entropy_rl.plan.memory import KINDS
+from entropy_rl.plan.step import Phase, Plan
+from entropy_rl.plan.suggest import Suggestion
+
+GIB = 1 << 30
+
+
+def show(plan: Plan, console: Console, price: float | None = None) -> None:
+    """Memory and time of every phase, and what follows for the step and the run."""
+    job, mesh = plan.job, plan.job.config.mesh
+    console.print(
+        f"[bold]{job.config.name}[/bold] on {job.topology.name}: {job.topology.num_chips} chips, mesh data "
+        f"{mesh.data} x fsdp {mesh.fsdp} x tensor {mesh.tensor}; rollouts in {job.num_waves} waves of "
+        f"{job.prompts_per_wave} prompts"
+    )
+    console.print(_lengths(plan))
+    console.print(_memory_table(plan))
+    console.print(_time_table(plan))
+    for line in summary(plan, price):
+        console.print(line)
+
+
+def show_suggestion(suggestion: Suggestion | None, console: Console) -> None:
+    """What to change, where the plan does not fit."""
+    if suggestion is None:
+        console.print("No setting that fits was found on this topology: take more chips, or larger ones.")
+        return
+    plan = suggestion.plan
+    console.print(
+        f"The nearest setting that fits (peak {plan.peak.memory.total / GIB:.1f} GiB in {plan.peak.name}, "
+        f"{plan.step_seconds:,.0f} s a step):"
+    )
+    console.print(f"    {suggestion.overrides}", soft_wrap=True)
+
+
+def summary(plan: Plan, price: float | None = None) -> list[str]:
+    """The lines under the tables."""
+    margin = plan.usable_bytes - plan.peak.memory.total
+    word = "fits" if plan.fits else "DOES NOT FIT"
+    lines = [
+        f"{word}: peak {plan.peak.memory.total / GIB:.2f} GiB in {plan.peak.name} of "
+        f"{plan.usable_bytes / GIB:.2f} GiB usable, margin {margin / GIB:.2f} GiB"
+        + ("" if plan.by_compiler else " (estimated by formula, not compiled)"),
+        f"step {plan.step_seconds:,.0f} s at the roofline, {plan.tokens_per_second:,.0f} response tokens/s; "
+        f"useful arithmetic {plan.useful_share:.0%} of the peak during updates, "
+        f"{plan.useful_share_of_step:.0%} of the whole step",
+        f"{plan.chip_hours_per_step:,.1f} chip-hours a step, {plan.chip_hours:,.0f} for "
+        f"{plan.job.config.num_steps} steps"
+        + ("" if price is None else f": {price * plan.chip_hours:,.0f} at {price:g} a chip-hour"),
+    ]
+    if plan.chosen_wave is not None:
+        lines.append(f"waves as planned need: --batch.prompts-per-wave {plan.chosen_wave}")
+    return lines + [f"{phase.name}: {phase.note}" for phase in plan.phases if phase.note]
+
+
+def recipe_table(plans: list[Plan]) -> str:
+    """One line of Markdown a plan."""
+    lines = [
+        "| recipe | topology | mesh | wave | peak GiB (phase) | usable | rollout s | old log-probs s "
+        "| update s | step s | tokens/s | useful (update) | chip-hours a step | of the run |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for plan in plans:
+        mesh, seconds = plan.job.config.mesh, {phase.name: phase.seconds for phase in plan.phases}
+        rollout = sum(seconds.get(name, 0.0) for name in ("reshard", "prefill", "decode"))
+        mark = ("" if plan.by_compiler else " (estimated)") + ("" if plan.fits else " **does not fit**")
+        lines.append(
+            f"| {plan.job.config.name} | {plan.job.topology.name} "
+            f"| {mesh.data} x {mesh.fsdp} x {mesh.tensor} | {plan.job.prompts_per_wave} "
+            f"| {plan.peak.memory.total / GIB:.1f} ({plan.peak.name}){mark} "
+            f"| {plan.usable_bytes / GIB:.1f} | {rollout:,.0f} | {seconds['old_logp']:,.0f} "
+            f"| {seconds['update']:,.0f} | {plan.step_seconds:,.0f} | {plan.tokens_per_second:,.0f} "
+            f"| {plan.useful_share:.0%} | {plan.chip_hours_per_step:,.1f} | {plan.chip_hours:,.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def _lengths(plan: Plan) -> str:
+    prompts, responses = plan.job.prompts, plan.job.responses
+    return (
+        f"Log-normal lengths (sigma {responses.sigma:g}): prompts of {prompts.mean:,.0f} tokens in the mean, "
+        f"at most {prompts.longest:,}; responses of {responses.mean:,.0f}, at most {responses.longest:,}. A "
+        f"wave's longest response has {plan.job.decode_steps + 1:,.0f}."
+    )
+
+
+def _memory_table(plan: Plan) -> Table:
+    table = Table(title="Memory of a chip, GiB")
+    table.add_column("phase")
+    for kind in KINDS:
+        table.add_column(kind.replace("_", " "), justify="right")
+    for name in ("total", "margin", "by"):
+        table.add_column(name, justify="right")
+    for phase in plan.phases:
+        total = phase.memory.total
+        row = [f"{phase.memory.kinds[kind] / GIB:.2f}" if phase.memory.kinds[kind] else "" for kind in KINDS]
+        source = "compiler" if phase.memory.by_compiler else "formula"
+        table.add_row(
+            phase.name, *row, f"{total / GIB:.2f}", f"{(plan.usable_bytes - total) / GIB:.2f}", source
+        )
+    return table
+
+
+def _time_table(plan: Plan) -> Table:
+    table = Table(title="Work of a chip, one execution; roofline time")
+    for name in (
+        "phase",
+        "executions",
+        "TFLOP",
+        "HBM GB",
+        "sent GB",
+        "compute",
+        "memory",
+        "network",
+        "bound by",
+    ):
+        table.add_column(name, justify="left" if name in ("phase", "bound by") else "right")
+    table.add_column("s a step", justify="right")
+    for phase in plan.phases:
+        table.add_row(*_time_row(phase))
+    return table
+
+
+def _time_row(phase: Phase) -> tuple[str, ...]:
+    source = "" if phase.collectives is not None else " (formula)"
+    return (
+        phase.name,
+        f"{phase.executions:,.0f}",
+        f"{phase.work.flops / 1e12:,.3g}",
+        f"{phase.work.hbm_bytes / 1e9:,.3g}",
+        f"{phase.sent_bytes / 1e9:,.3g}{source}",
+        *(_seconds(getattr(phase.times, name)) for name in ("compute", "memory", "network")),
+        phase.times.bound,
+        f"{phase.seconds:,.1f}",
+    )
+
+
+def _seconds(value: float) -> str:
+    return f"{value:,.2f} s" if value >= 1 else f"{1e3 * value:,.2f} ms"

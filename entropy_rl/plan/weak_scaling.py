@@ -1,0 +1,81 @@
+"""Weak scaling by the compiler: the same work a chip on ever more chips should take the same memory.
+
+The mesh's data axis grows with the chips, and with it the prompts of a step, of an update and of a wave;
+shards of parameters stay as they are. XLA's count of operations has the body of each loop once, on every
+number of chips alike.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from entropy_rl.plan.job import Job
+from entropy_rl.plan.programs import Programs
+from entropy_rl.plan.topology import Topology
+
+SLICES = {
+    2: {16: "4x4", 32: "4x8", 64: "8x8", 128: "8x16", 256: "16x16"},
+    3: {16: "2x2x4", 32: "2x4x4", 64: "4x4x4", 128: "4x4x8", 256: "4x8x8"},
+}
+"""Chips -> sizes of the slice, for tori of two and three dimensions."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scaled:
+    """One program on one number of chips."""
+
+    topology: str
+    chips: int
+    phase: str
+    temporary_bytes: int
+    flops: float
+
+
+def weak_scaling(job: Job, phases: tuple[str, ...], tell: Callable[[str], None]) -> Iterator[Scaled]:
+    """From the job's own topology, of 16 chips, up to 256."""
+    for scaled in scaled_jobs(job):
+        programs = Programs(scaled, tell)
+        for phase in phases:
+            program = programs.program(phase)
+            yield Scaled(
+                topology=scaled.topology.name,
+                chips=scaled.topology.num_chips,
+                phase=phase,
+                temporary_bytes=program.temporary_bytes,
+                flops=program.flops,
+            )
+
+
+def scaled_jobs(job: Job) -> list[Job]:
+    """The job with as much work a chip on 16, 32, ... 256 chips. Raises ValueError if it is not of 16."""
+    chip, slices = job.topology.name.partition(":")[0], SLICES.get(len(job.topology.shape), {})
+    if job.topology.chip.platform != "tpu" or job.topology.num_chips != min(slices):
+        raise ValueError(f"weak scaling starts on {min(slices)} TPU chips, got {job.topology.name}")
+    return [
+        _times(job, chips // job.topology.num_chips, f"{chip}:{sizes}") for chips, sizes in slices.items()
+    ]
+
+
+def _times(job: Job, factor: int, topology: str) -> Job:
+    config, batch = job.config, job.config.batch
+    batch = replace(
+        batch,
+        prompts_per_step=factor * batch.prompts_per_step,
+        prompts_per_update=factor * batch.prompts_per_update,
+        prompts_per_wave=factor * job.prompts_per_wave,
+    )
+    mesh = replace(config.mesh, data=factor * config.mesh.data)
+    return replace(job, config=replace(config, batch=batch, mesh=mesh), topology=Topology.of(topology))
+
+
+def as_markdown(rows: list[Scaled]) -> str:
+    """A table, each figure also as a share of the smallest slice's."""
+    lines = ["| program | chips | topology | temporaries GiB | flops (loops once) |", "|---|---|---|---|---|"]
+    first = {row.phase: row for row in reversed(rows)}
+    for row in sorted(rows, key=lambda row: (row.phase, row.chips)):
+        base = first[row.phase]
+        memory, flops = row.temporary_bytes / base.temporary_bytes, row.flops / base.flops
+        lines.append(
+            f"| {row.phase} | {row.chips} | {row.topology} "
+            f"| {row.temporary_bytes / (1 << 30):.3f} ({memory:.3f}) | {row.flops:.4g} ({flops:.3f}) |"
+        )
+    return "\n".join(lines)

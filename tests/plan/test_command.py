@@ -1,0 +1,104 @@
+"""python -m entropy_rl plan, as it is typed, by formula."""
+
+import io
+import json
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+
+import pytest
+
+from entropy_rl.cli import main
+
+RECIPE = """
+from dataclasses import replace
+from entropy_rl.parallelism import MeshConfig
+from tests.plan.jobs import CONFIG
+
+TOPOLOGIES = ("v5e:2x2", "v5e:2x4")
+
+def get_config(topology=TOPOLOGIES[0]):
+    mesh = MeshConfig(fsdp=2, tensor=2) if topology == "v5e:2x2" else MeshConfig(fsdp=4, tensor=2)
+    return replace(CONFIG, mesh=mesh)
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path) -> Path:
+    path = tmp_path / "recipe.py"
+    path.write_text(RECIPE)
+    return path
+
+
+def run(*args) -> tuple[str, str, int]:
+    """(standard output, standard error, exit code)."""
+    code = 0
+    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
+        try:
+            main(["plan", *(str(arg) for arg in args)])
+        except SystemExit as stop:
+            code = stop.code
+    return out.getvalue(), err.getvalue(), code
+
+
+def test_a_plan_is_printed_and_written(recipe, tmp_path):
+    output = tmp_path / "plan.json"
+    text, _, code = run(
+        "--config", recipe, "--estimate", "--output", output, "--price-per-chip-hour", 2, "--num-steps", 7
+    )
+    assert code == 0 and "small on v5e:2x2: 4 chips" in text and "fits: peak" in text
+    assert "estimated by formula" in text
+    plan = json.loads(output.read_text())
+    assert [phase["name"] for phase in plan["phases"]] == [
+        "reshard",
+        "prefill",
+        "decode",
+        "old_logp",
+        "update",
+    ]
+    assert plan["steps"] == 7 and plan["fits"] and not plan["by_compiler"]
+    assert plan["price"] == pytest.approx(2 * plan["chip_hours"])
+    for phase in plan["phases"]:
+        assert phase["total_bytes"] == pytest.approx(sum(phase["bytes"].values()))
+
+
+def test_the_topology_decides_the_settings_of_a_recipe(recipe, tmp_path):
+    _, _, code = run("--config", recipe, "--topology", "v5e:2x4", "--estimate", "--output", tmp_path / "a")
+    assert code == 0 and json.loads((tmp_path / "a").read_text())["mesh"]["fsdp"] == 4
+
+
+def test_a_topology_that_the_recipe_does_not_name_gets_more_shards(recipe, tmp_path):
+    _, told, code = run("--config", recipe, "--topology", "v5e:4x4", "--estimate", "--output", tmp_path / "a")
+    assert code == 0 and "--mesh.fsdp 8 instead of 2" in told
+    assert json.loads((tmp_path / "a").read_text())["mesh"] == {"data": 1, "fsdp": 8, "tensor": 2}
+
+
+def test_what_does_not_fit_ends_with_exit_code_one_and_a_suggestion(recipe, tmp_path):
+    large = ("--policy.architecture.num-layers", 2000, "--policy.rematerialize", "none")
+    large += ("--batch.layout.tokens-per-device", 4096)
+    text, _, code = run("--config", recipe, "--estimate", "--output", tmp_path / "a", *large)
+    assert code == 1 and "DOES NOT FIT" in text
+    suggestion = json.loads((tmp_path / "a").read_text())["suggestion"]
+    assert suggestion is None or suggestion in text
+    assert suggestion is not None
+    again, _, code = run("--config", recipe, "--estimate", *large, *suggestion.split())
+    assert code == 0 and "fits: peak" in again
+
+
+def test_recipes_are_planned_on_all_their_topologies(recipe):
+    text, _, code = run("--estimate", "--recipes", recipe)
+    rows = [line for line in text.splitlines() if line.startswith("| small ")]
+    assert code == 0 and ["v5e:2x2" in rows[0], "v5e:2x4" in rows[1]] == [True, True] and len(rows) == 2
+
+
+def test_gpus_are_planned_by_the_same_formulas(recipe):
+    text, _, code = run("--config", recipe, "--topology", "h100:2x2", "--estimate")
+    assert code == 0 and "67.06 GiB usable" in text
+
+
+@pytest.mark.parametrize(
+    ("args", "reason"),
+    [(("--topology", "v9:2x2"), "got 'v9:2x2'"), (("--topology", "v5e:1x1"), "must divide the 1 chips")],
+)
+def test_a_wrong_topology_is_an_error_of_the_user(recipe, args, reason):
+    _, told, code = run("--config", recipe, "--estimate", *args)
+    assert code == 2 and reason in told

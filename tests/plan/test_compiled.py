@@ -1,0 +1,90 @@
+"""Plans by the compilers of TPUs and GPUs that are not there."""
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from entropy_rl.plan.collectives import collectives
+from entropy_rl.plan.hlo import parse
+from entropy_rl.plan.memory import compiled, estimated
+from entropy_rl.plan.programs import DoesNotFitError, Programs
+from entropy_rl.plan.step import as_json, make_plan
+from entropy_rl.plan.topology import Topology
+from entropy_rl.plan.weak_scaling import as_markdown, scaled_jobs, weak_scaling
+from tests.plan.jobs import CONFIG, small_job
+
+pytestmark = pytest.mark.usefixtures("without_type_checks")
+
+
+def test_the_reshard_gathers_every_parameter_once(tpu_devices):
+    job = small_job()
+    program = Programs(job).program("reshard")
+    memory = compiled(job, "reshard", program)
+    assert memory.by_compiler and memory.kinds["parameters"] == estimated(job, "reshard").kinds["parameters"]
+    found = collectives(parse(program.text), 4, lambda loop: pytest.fail("there is no loop"))
+    assert {c.kind for c in found} <= {"all-gather", "collective-permute"}
+    # In 16 bits, half of what a chip holds of them afterwards comes from the other shard.
+    received = memory.kinds["sampler_copy"] / 2
+    np.testing.assert_allclose(sum(c.bytes_sent for c in found), received, rtol=0.02)
+
+
+def test_the_same_program_is_compiled_once(tpu_devices):
+    told = []
+    for objective in (CONFIG.objective, replace(CONFIG.objective, fraction=0.2)):
+        Programs(small_job(config=replace(CONFIG, objective=objective)), told.append).program("reshard")
+    assert len(told) <= 1
+
+
+def test_what_is_too_large_is_told_with_what_it_needs(tpu_devices):
+    wide = replace(CONFIG.policy.architecture, num_layers=100_000)
+    config = replace(CONFIG, policy=replace(CONFIG.policy, architecture=wide))
+    with pytest.raises(DoesNotFitError) as error:
+        Programs(small_job(config=config)).program("reshard")
+    assert error.value.needed_bytes > Topology.of("v5e:2x2").chip.usable_bytes
+
+
+def sixteen_chips():
+    config = replace(CONFIG, batch=replace(CONFIG.batch, prompts_per_wave=16))
+    return small_job("v5e:4x4", replace(config, mesh=replace(CONFIG.mesh, fsdp=8)))
+
+
+def test_weak_scaling_keeps_the_work_of_a_chip():
+    jobs = scaled_jobs(sixteen_chips())
+    assert [scaled.topology.num_chips for scaled in jobs] == [16, 32, 64, 128, 256]
+    assert {scaled.prompts_per_wave / scaled.num_shards for scaled in jobs} == {2}
+    assert {scaled.geometry.shapes[0][0] / scaled.num_shards for scaled in jobs} == {2}
+
+
+@pytest.mark.slow
+def test_decoding_takes_the_same_memory_and_arithmetic_on_16_to_256_chips(tpu_devices):
+    rows = list(weak_scaling(sixteen_chips(), ("decode",), lambda line: None))
+    print(as_markdown(rows))
+    for row in rows[1:]:
+        assert row.flops == pytest.approx(rows[0].flops, rel=0.05)
+        assert row.temporary_bytes == pytest.approx(rows[0].temporary_bytes, rel=0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("topology", ["v5e:2x2", "h200:4"])
+def test_a_whole_step_is_compiled(tpu_devices, topology):
+    job = small_job(topology)
+    if job.topology.missing_compiler is not None:
+        pytest.skip(job.topology.missing_compiler)
+    plan = make_plan(job, by_formula=False)
+    assert plan.fits and plan.by_compiler
+    by_name = {phase["name"]: phase for phase in as_json(plan)["phases"]}
+    for phase in plan.phases:
+        exact = estimated(job, phase.name).kinds
+        for kind in ("parameters", "optimiser", "sampler_copy", "kv_cache"):
+            assert phase.memory.kinds[kind] == exact[kind]
+    # Layers' gradients are reduced, parameters gathered, and activations summed over the tensor axis.
+    assert {"all-gather", "all-reduce"} <= set(by_name["update"]["sent_by_collective"])
+    arguments = sum(by_name["update"]["bytes"][kind] for kind in ("parameters", "optimiser"))
+    state = Programs(plan.job).state
+    held = sum(
+        np.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize
+        for x in jax.tree.leaves((state.params, state.opt_state))
+    )
+    assert held == pytest.approx(arguments, rel=1e-3), "the optimiser's state is cut as the parameters are"
