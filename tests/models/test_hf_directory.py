@@ -7,7 +7,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from entropy_rl.models import hf
 from entropy_rl.models.hf import INDEX, SINGLE, load_pretrained, save_pretrained
+from entropy_rl.models.parameters import logical_axes
+from entropy_rl.models.policy import Policy
+from entropy_rl.parallelism import MeshConfig, parameter_shardings
 from tests.models.families import both_families
 
 pytestmark = both_families
@@ -52,6 +56,23 @@ def test_the_dtype_of_parameters_may_be_chosen(config, params, tmp_path):
     jax.tree.map(
         lambda a, b: np.testing.assert_array_equal(a, np.asarray(b.astype("bfloat16"))), loaded, params
     )
+
+
+@pytest.mark.parametrize("axis", ["fsdp", "tensor"])
+def test_a_mesh_reads_the_same_and_each_part_once(config, params, tmp_path, axis, monkeypatch):
+    config = dataclasses.replace(config, vocab_size=34, hidden_size=14, intermediate_size=22, num_heads=4)
+    draw = np.random.default_rng(0).normal
+    params = jax.tree.map(lambda x: draw(size=x.shape).astype(x.dtype), Policy(config).abstract_params())
+    save_pretrained(tmp_path, config, params, dtype="float32", max_shard_bytes=2000)
+    mesh = MeshConfig(data=2, **{axis: 2}).build()
+    num_read = []
+    part = hf._part
+    monkeypatch.setattr(hf, "_part", lambda *given: num_read.append(part(*given)) or num_read[-1])
+    _, loaded = load_pretrained(
+        tmp_path, "float32", lambda config: parameter_shardings(mesh, logical_axes(config), params)
+    )
+    jax.tree.map(np.testing.assert_array_equal, jax.tree.map(np.asarray, loaded), params)
+    assert sum(x.size for x in num_read) == sum(x.size for x in jax.tree.leaves(params))
 
 
 def rewrite(directory, change):

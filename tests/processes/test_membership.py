@@ -1,0 +1,114 @@
+"""Who is found to belong to a run, and what is said to those who are not."""
+
+import os
+
+import pytest
+from jax._src.clusters import SlurmCluster
+
+from entropy_rl.parallelism import Processes
+from entropy_rl.parallelism.clusters import Membership
+
+SLURM = {
+    "SLURM_JOB_ID": "4099",
+    "SLURM_STEP_NODELIST": "node[003-006]",
+    "SLURM_NTASKS": "4",
+    "SLURM_STEP_NUM_TASKS": "4",
+    "SLURM_STEP_NUM_NODES": "4",
+    "SLURM_PROCID": "2",
+    "SLURM_LOCALID": "0",
+}
+OPEN_MPI = {
+    "OMPI_MCA_orte_hnp_uri": "1531576320.0;tcp://10.96.0.1,10.148.0.1:34911",
+    "OMPI_COMM_WORLD_SIZE": "6",
+    "OMPI_COMM_WORLD_RANK": "5",
+    "OMPI_COMM_WORLD_LOCAL_RANK": "2",
+    "OMPI_COMM_WORLD_LOCAL_SIZE": "3",
+    "OMPI_VERSION": "4.1.6",
+}
+
+
+@pytest.fixture(autouse=True)
+def nothing_around(monkeypatch):
+    """No launcher but the one of the test."""
+    for name in os.environ:
+        if name.startswith(
+            ("SLURM_", "OMPI_", "KUBERNETES_", "JOB_COMPLETION", "JAX_COORDINATOR", "CUDA_VI")
+        ):
+            monkeypatch.delenv(name)
+
+
+def surround(monkeypatch, variables: dict[str, str]) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_alone_is_alone():
+    assert Processes().membership() is None
+    assert Processes(num_processes=1).membership() is None
+
+
+def test_flags_name_a_place():
+    processes = Processes(coordinator="10.0.0.2:8476", num_processes=3, process_id=2)
+    assert processes.membership() == Membership(coordinator="10.0.0.2:8476", num_processes=3, process_id=2)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (dict(num_processes=2), "together or not at all"),
+        (dict(coordinator="a:1", process_id=0), "together or not at all"),
+        (dict(coordinator="10.0.0.2", num_processes=2, process_id=0), "must be HOST:PORT"),
+        (dict(coordinator="10.0.0.2:x", num_processes=2, process_id=0), "must be HOST:PORT"),
+        (dict(coordinator="a:8476", num_processes=2, process_id=2), "must be 0 to 1"),
+        (dict(coordinator="a:8476", num_processes=2, process_id=-1), "must be 0 to 1"),
+    ],
+)
+def test_flags_that_are_wrong_or_half_given_are_refused(flags, said):
+    with pytest.raises(ValueError, match=said):
+        Processes(**flags).membership()
+
+
+def test_a_step_of_slurm_is_found_with_all_accelerators_of_its_node(monkeypatch):
+    surround(monkeypatch, SLURM)
+    address = SlurmCluster.get_coordinator_address(timeout_secs=1, override_coordinator_port=None)
+    assert Processes().membership() == Membership(coordinator=address, num_processes=4, process_id=2)
+    assert address.startswith("node003:")
+
+
+def test_flags_go_before_what_is_around(monkeypatch):
+    surround(monkeypatch, SLURM)
+    assert Processes(num_processes=1).membership() is None
+    assert Processes(coordinator="a:1", num_processes=2, process_id=1).membership().num_processes == 2
+
+
+def test_a_batch_script_of_slurm_and_an_interactive_step_of_it_are_alone(monkeypatch):
+    surround(monkeypatch, {name: value for name, value in SLURM.items() if "_STEP_" not in name})
+    assert Processes().membership() is None
+    surround(monkeypatch, SLURM | {"SLURM_STEP_NUM_TASKS": "1"})
+    assert Processes().membership() is None
+
+
+def test_processes_that_open_mpi_puts_on_one_machine_share_its_accelerators(monkeypatch):
+    surround(monkeypatch, OPEN_MPI)
+    found = Processes().membership()
+    assert (found.num_processes, found.process_id, found.local_device_ids) == (6, 5, (2,))
+    assert found.coordinator.startswith("10.96.0.1:")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2")  # the launcher has divided them
+    assert Processes().membership().local_device_ids is None
+
+
+def test_open_mpi_that_cannot_be_asked_says_what_to_install(monkeypatch):
+    pytest.importorskip("jax")
+    surround(monkeypatch, {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_VERSION": "4.1.6"})
+    monkeypatch.setattr("jax._src.clusters.Mpi4pyCluster.is_env_present", classmethod(lambda cls: False))
+    with pytest.raises(ValueError, match="install mpi4py.*--coordinator"):
+        Processes().membership()
+
+
+def test_a_job_set_of_kubernetes_that_cannot_be_asked_says_what_to_install(monkeypatch):
+    surround(monkeypatch, {"KUBERNETES_SERVICE_HOST": "10.0.0.1"})
+    assert Processes().membership() is None  # any pod
+    monkeypatch.setenv("JOB_COMPLETION_INDEX", "1")
+    monkeypatch.setattr("jax._src.clusters.K8sCluster.is_env_present", classmethod(lambda cls: False))
+    with pytest.raises(ValueError, match=r"install jax\[k8s\].*--num-processes 1"):
+        Processes().membership()

@@ -1,0 +1,73 @@
+"""Two processes of four devices, one of eight, and one device: one job, the same numbers, written once."""
+
+from contextlib import ExitStack
+
+import numpy as np
+import pytest
+
+from entropy_rl.observability.run_record import RunRecord
+from entropy_rl.stored_policy import read_policy
+from tests.processes.starting import started
+
+LAYOUTS = {
+    "one": dict(mesh="one"),
+    "eight": dict(mesh="eight", num_devices=8),
+    "two": dict(mesh="eight", num_devices=4, num_processes=2),
+}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """The folder of the three runs."""
+    folder = tmp_path_factory.mktemp("layouts")
+    with ExitStack() as stack:
+        workers = []
+        for name, how in LAYOUTS.items():
+            how = dict(how)
+            workers += stack.enter_context(started(folder, name, how.pop("mesh"), "--record", **how))
+        for worker in workers:
+            assert worker.wait() == 0, worker.text
+    return folder
+
+
+@pytest.mark.parametrize("name", ["eight", "two"])
+def test_losses_and_rewards_of_every_step_are_those_of_one_device(runs, name):
+    for metric in ("optimizer/loss", "optimizer/grad_norm", "policy/entropy", "reward/mean", "length/mean"):
+        steps, expected = RunRecord.load(runs / "one").series(metric)
+        got_steps, got = RunRecord.load(runs / name).series(metric)
+        np.testing.assert_array_equal(got_steps, steps)
+        np.testing.assert_array_equal(steps, [1, 2, 3, 4, 5])
+        np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5, err_msg=metric)
+
+
+@pytest.mark.parametrize("name", ["eight", "two"])
+def test_every_update_selects_the_tokens_one_device_selects(runs, name):
+    expected, got = (np.load(runs / f"{which}.npz") for which in ("one", name))
+    assert expected["selected"].shape[0] == 10
+    for update, selected_BT in enumerate(expected["selected"]):
+        covariance_BT = expected["covariance"][update]
+        np.testing.assert_allclose(got["covariance"][update], covariance_BT, rtol=0, atol=1e-5)
+        threshold = covariance_BT[selected_BT].min()
+        differs_BT = selected_BT != got["selected"][update]
+        assert selected_BT.any() and np.all(np.abs(covariance_BT[differs_BT] - threshold) < 1e-5)
+
+
+def test_held_out_prompts_are_judged_alike(runs):
+    metrics = [name for name in RunRecord.load(runs / "one").rows[-1] if name.startswith("heldout/")]
+    assert len(metrics) > 3
+    for metric in metrics:
+        values = [RunRecord.load(runs / name).rows[-1][metric] for name in LAYOUTS]
+        assert values == [values[0]] * 3, metric
+
+
+def test_only_the_main_process_writes_and_speaks(runs):
+    assert len(list((runs / "two" / "tensorboard").iterdir())) == 1
+    assert sorted(path.name for path in (runs / "two" / "checkpoints").iterdir()) == ["4", "5"]
+    said = {path.name: path.read_text() for path in runs.glob("two-*.log")}
+    assert sorted("run folder:" in text for text in said.values()) == [False, True]
+
+
+def test_one_process_reads_what_two_have_saved(runs):
+    expected, got = (read_policy(runs / name).params for name in ("one", "two"))
+    assert isinstance(got["embedding"], np.ndarray)
+    np.testing.assert_allclose(got["embedding"], expected["embedding"], rtol=0, atol=1e-5)
