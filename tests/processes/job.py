@@ -11,9 +11,12 @@ from entropy_rl.data.tasks import CountdownTask, GradeBatch
 from entropy_rl.models.config import Qwen2Config
 from entropy_rl.objectives import KLCov
 from entropy_rl.parallelism import MeshConfig
+from entropy_rl.training.layout import Packed
 from entropy_rl.training.optimizer import AdamW
 
 ONE_DEVICE = MeshConfig()
+ROWS = Packed(tokens_per_device=48, num_halvings=1)
+"""Several micro-batches of an update, on one device and on eight."""
 EVERY_AXIS = MeshConfig(data=2, fsdp=2, tensor=2)
 ARCHITECTURE = Qwen2Config(
     vocab_size=26,
@@ -59,7 +62,9 @@ def job(folder: Path, name: str, mesh: MeshConfig = ONE_DEVICE, **changes) -> Ru
         task=EvenTask(num_train_prompts=37, num_heldout_prompts=5),
         objective=KLCov(fraction=0.1),
         optimizer=AdamW(learning_rate=1e-4),
-        batch=BatchConfig(prompts_per_step=8, samples_per_prompt=3, prompts_per_update=4),
+        batch=BatchConfig(
+            prompts_per_step=8, samples_per_prompt=3, prompts_per_update=4, prompts_per_wave=4, layout=ROWS
+        ),
         mesh=mesh,
         evaluation=Evaluation(num_samples=3),
         num_steps=5,

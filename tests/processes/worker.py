@@ -29,8 +29,8 @@ def record_selections(selections: list[dict]) -> None:
         selection = tokens.select(learner.objective, learner.selector, logp_BT, key)
         return {"selected": selection.selected_BT, "covariance": selection.covariance_BT}
 
-    def recording_update(learner, state, batch, key, *rest):
-        state, report = update(learner, state, batch, key, *rest)
+    def recording_update(learner, state, batch, key, **packing):
+        state, report = update(learner, state, batch, key, **packing)
         everywhere = jax.sharding.NamedSharding(report.logp_PGT.sharding.mesh, jax.sharding.PartitionSpec())
         whole = jax.jit(chosen, static_argnums=0, out_shardings=everywhere)
         selections.append(jax.device_get(whole(learner, batch, report.logp_PGT, key)))
