@@ -8,10 +8,15 @@ export JAX_PLATFORMS=cpu XLA_FLAGS="${XLA_FLAGS:-} --xla_force_host_platform_dev
 free='import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 meeting="127.0.0.1:$(.venv/bin/python -c "$free")"
 
+quietly() { # Gloo tells of every connection that it makes. A signal to the terminal must not end this one first.
+    trap '' INT TERM
+    grep --line-buffered -v '\[Gloo\]'
+}
+
 processes=()
-for i in 0 1; do # Gloo tells of every connection that it makes; that is left out.
+for i in 0 1; do
     .venv/bin/python -u -m entropy_rl train --config configs/cpu_mesh.py "$@" \
-        --coordinator "$meeting" --num-processes 2 --process-id $i > >(grep --line-buffered -v '\[Gloo\]') 2>&1 &
+        --coordinator "$meeting" --num-processes 2 --process-id $i > >(quietly) 2>&1 &
     processes+=($!)
 done
 stop() { kill -TERM "${processes[@]}" 2>/dev/null || true; }
@@ -19,7 +24,7 @@ trap stop INT TERM # asks both to save and end
 
 code=0
 while [ ${#processes[@]} -gt 0 ]; do
-    sleep 0.5
+    sleep 0.5 || true # a signal to the terminal is one to it too
     for i in "${!processes[@]}"; do
         if kill -0 "${processes[i]}" 2>/dev/null; then continue; fi
         ended=0

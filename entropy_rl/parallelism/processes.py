@@ -102,10 +102,12 @@ def fail_together() -> Iterator[None]:
     except BaseException as error:
         if not jax.distributed.is_initialized():
             raise
-        _explain(error)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        exit_at_once(EXIT_FAILED)
+        try:
+            _explain(error)
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:  # even when nobody reads what is printed any more
+            exit_at_once(EXIT_FAILED)
 
 
 def _meet(me: Membership) -> None:
