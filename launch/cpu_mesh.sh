@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The smoke test before machines are rented: configs/cpu_mesh.py in two processes of four CPU devices each, which
-# meet over loopback as those of a cluster do over its network. When one fails, both end.
+# The smoke test before machines are rented: configs/cpu_mesh.py in two processes of four CPU devices each,
+# which meet over loopback as those of a cluster do over its network. When one fails, both end.
 # Arguments are forwarded, e.g.: ./launch/cpu_mesh.sh --num-steps 3 --name smoke --overwrite
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
@@ -8,7 +8,7 @@ export JAX_PLATFORMS=cpu XLA_FLAGS="${XLA_FLAGS:-} --xla_force_host_platform_dev
 free='import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 meeting="127.0.0.1:$(.venv/bin/python -c "$free")"
 
-quietly() { # Gloo tells of every connection that it makes. A signal to the terminal must not end this one first.
+quietly() { # Gloo tells of every connection that it makes. A signal to all must not end this one first.
     trap '' INT TERM
     grep --line-buffered -v '\[Gloo\]'
 }
