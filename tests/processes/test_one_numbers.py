@@ -9,6 +9,8 @@ from entropy_rl.observability.run_record import RunRecord
 from entropy_rl.stored_policy import read_policy
 from tests.processes.starting import started
 
+pytestmark = pytest.mark.slow  # two minutes of processor time, most of it the compiler's
+
 LAYOUTS = {
     "one": dict(mesh="one"),
     "eight": dict(mesh="eight", num_devices=8),
