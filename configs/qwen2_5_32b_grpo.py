@@ -26,8 +26,8 @@ from entropy_rl.parallelism import MeshConfig
 TOPOLOGIES = ("v5p:4x4x4", "v6e:8x8")
 """Slices this recipe was planned for; the first is taken when none is named."""
 
-PROMPTS_PER_WAVE = {"v5p:4x4x4": 128, "v6e:8x8": 32}
-"""A wave's KV cache takes 43 GB of a v5p chip, 11 GB of a v6e chip, if all responses are of 8,192 tokens."""
+PROMPTS_PER_WAVE = {"v5p:4x4x4": 256, "v6e:8x8": 64}
+"""The largest waves whose KV cache fits when all responses are of 8,192 tokens."""
 
 
 def get_config(topology: str = TOPOLOGIES[0]) -> RunConfig:
@@ -36,7 +36,11 @@ def get_config(topology: str = TOPOLOGIES[0]) -> RunConfig:
         base,
         name="qwen2_5_32b_grpo",
         policy=replace(base.policy, directory=Path("policies/Qwen2.5-32B"), architecture=QWEN2_5["32B"]),
-        batch=replace(base.batch, prompts_per_wave=PROMPTS_PER_WAVE[topology]),
+        batch=replace(
+            base.batch,
+            prompts_per_wave=PROMPTS_PER_WAVE[topology],
+            layout=replace(base.batch.layout, tokens_per_device=20_480),
+        ),
         mesh=MeshConfig(fsdp=8, tensor=8),
         num_steps=144,
     )

@@ -39,13 +39,14 @@ from entropy_rl.models.config import QWEN2_5
 from entropy_rl.objectives import PPOClip
 from entropy_rl.parallelism import MeshConfig
 from entropy_rl.sampler import Sampling
+from entropy_rl.training.layout import Packed
 from entropy_rl.training.optimizer import AdamW
 
 TOPOLOGIES = ("v5p:2x2x4", "v6e:4x4")
 """Slices this recipe was planned for; the first is taken when none is named."""
 
-PROMPTS_PER_WAVE = {"v5p:2x2x4": 128, "v6e:4x4": 32}
-"""A wave's KV cache takes 38 GB of a v5p chip, 9 GB of a v6e chip, if all responses are of 8,192 tokens."""
+PROMPTS_PER_WAVE = {"v5p:2x2x4": 256, "v6e:4x4": 64}
+"""The largest waves whose KV cache fits when all responses are of 8,192 tokens."""
 
 
 def get_config(topology: str = TOPOLOGIES[0]) -> RunConfig:
@@ -72,6 +73,7 @@ def get_config(topology: str = TOPOLOGIES[0]) -> RunConfig:
             samples_per_prompt=8,
             prompts_per_update=32,
             prompts_per_wave=PROMPTS_PER_WAVE[topology],
+            layout=Packed(tokens_per_device=30_720, num_halvings=3),
         ),
         sampling=Sampling(temperature=1.0),
         mesh=MeshConfig(fsdp=4, tensor=4),

@@ -89,6 +89,7 @@ def test_a_rollout_is_256_prompts_with_8_samples_and_8_or_16_updates(name):
     assert (batch.prompts_per_step, batch.samples_per_prompt) == (256, 8)
     assert batch.updates_per_step == (16 if name.endswith("mininbsz") else 8)
     assert batch.prompts_per_update == (16 if name.endswith("mininbsz") else 32)
+    assert batch.layout.tokens_per_device == {"7b": 30_720, "32b": 20_480}[size_of(name)]
 
 
 @recipes
