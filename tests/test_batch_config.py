@@ -44,6 +44,6 @@ def test_a_budget_below_one_row_is_refused_before_anything_runs(tmp_path):
 
 def test_the_learner_works_in_the_layout_of_the_settings(tmp_path):
     config = make_config(tmp_path)
-    for layout in (Packed(num_halvings=2), Padded(num_microbatches=2)):
+    for layout in (Packed(num_smaller_shapes=2), Padded(num_microbatches=2)):
         laid = replace(config, batch=replace(config.batch, layout=layout))
         assert laid.learner(laid.policy_of(TINY)).layout == layout

@@ -161,7 +161,7 @@ def _placed(tree, sharding):
 @pytest.mark.parametrize(
     ("objective", "mesh_config", "layout"),
     [
-        (KLCov(fraction=0.2), MeshConfig(fsdp=2, tensor=2), Packed(num_halvings=1)),
+        (KLCov(fraction=0.2), MeshConfig(fsdp=2, tensor=2), Packed(num_smaller_shapes=1)),
         pytest.param(
             ClipCov(fraction=0.2, cov_low=0.1), MeshConfig(data=2), Packed(), marks=pytest.mark.slow
         ),

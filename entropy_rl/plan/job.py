@@ -106,7 +106,7 @@ class Job:
             num_shards=self.num_shards,
             rows_per_shard=layout.tokens_per_device // slots,
             tokens_per_row=slots,
-            num_halvings=layout.num_halvings,
+            num_smaller_shapes=layout.num_smaller_shapes,
         )
 
     @cached_property

@@ -1,9 +1,10 @@
 """Which sequence lies where in packed rows: the plan, made on the host from lengths alone.
 
 A program knows a few shapes of micro-batches, R rows of C slots each: full ones, of which it runs as many as
-are needed, and ever smaller ones, each with about half the slots of the one before and run at most once. So
-the slots that are run come in steps of the smallest shape, although a full micro-batch on many devices may be
-larger than all sequences together.
+are needed, and ever smaller ones, each with about a quarter of the slots of the one before and run at most
+three times. So the slots that are run come in steps of the smallest shape, although a full micro-batch on
+many devices may be larger than all sequences together. Every shape is compiled, which at 7B takes the
+compiler half a minute and more: hence quarters, of which half as many are needed as of halves.
 """
 
 from bisect import bisect_left, insort
@@ -13,10 +14,12 @@ from itertools import product
 
 import numpy as np
 
+MOST_OF_A_SMALLER_SHAPE = 3
+"""Micro-batches that are run at most of each shape but the full one; four would be one of the next larger."""
 OVERHEAD = 1 / 64
 """What a micro-batch costs beside its slots, as a part of a full one's: it gathers all parameters, reduces
 all gradients and starts every kernel, however short it is. Without it a full micro-batch would be replaced
-by as many as there are shapes whenever that saves the smallest of them."""
+by many small ones whenever that saves the smallest of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,23 +39,24 @@ class Geometry:
         num_shards: int,
         rows_per_shard: int,
         tokens_per_row: int,
-        num_halvings: int,
+        num_smaller_shapes: int,
     ) -> "Geometry":
-        """Halves the rows of a shard down to one and then the slots of a row, so that the longest sequences
+        """Quarters the rows of a shard down to one and then the slots of a row, so that the longest sequences
         fit as small a micro-batch as there can be."""
         rows, slots = min(rows_per_shard, -(-num_sequences // num_shards)), tokens_per_row
         shapes = [(rows * num_shards, slots)]
-        for _ in range(num_halvings):
+        for _ in range(num_smaller_shapes):
             if rows == slots == 1:
                 break
-            rows, slots = (-(-rows // 2), slots) if rows > 1 else (1, slots // 2)
+            rows, slots = (-(-rows // 4), slots) if rows > 1 else (1, -(-slots // 4))
             shapes.append((rows * num_shards, slots))
         return cls(shapes=tuple(shapes), max_full=-(-num_sequences // shapes[0][0]))
 
     @property
     def array_shapes(self) -> tuple[tuple[int, int, int], ...]:
         """(M, R, C) of the arrays that hold the most micro-batches there can be."""
-        return tuple((1 if k else self.max_full, *shape) for k, shape in enumerate(self.shapes))
+        most = (self.max_full, *(MOST_OF_A_SMALLER_SHAPE for _ in self.shapes[1:]))
+        return tuple((number, *shape) for number, shape in zip(most, self.shapes, strict=True))
 
     @cached_property
     def slots(self) -> np.ndarray:
@@ -114,8 +118,8 @@ def indices(placement: Placement, first_B: np.ndarray, length_B: np.ndarray, geo
 
 def _least_full(descending: list[int], geometry: Geometry) -> int:
     """The fewest full micro-batches that suffice together with all smaller ones."""
-    smaller = (1,) * (len(geometry.shapes) - 1)
-    full, rest = int(geometry.slots[0]), int(geometry.slots[1:].sum())
+    smaller = (MOST_OF_A_SMALLER_SHAPE,) * (len(geometry.shapes) - 1)
+    full, rest = int(geometry.slots[0]), MOST_OF_A_SMALLER_SHAPE * int(geometry.slots[1:].sum())
 
     def suffice(number: int) -> bool:
         return _best_fit(descending, (number, *smaller), geometry) is not None
@@ -133,7 +137,8 @@ def _least_full(descending: list[int], geometry: Geometry) -> int:
 def _by_cost(least: int, num_tokens: int, geometry: Geometry):
     """Counts of each shape that have enough slots, the cheapest first."""
     full = range(least, min(least + 1, geometry.max_full) + 1)
-    counts = np.array(list(product(full, *((0, 1) for _ in geometry.shapes[1:]))))
+    smaller = (range(MOST_OF_A_SMALLER_SHAPE + 1) for _ in geometry.shapes[1:])
+    counts = np.array(list(product(full, *smaller)))
     slots = counts @ geometry.slots
     cost = slots + OVERHEAD * geometry.slots[0] * counts.sum(axis=1)
     for k in np.argsort(cost, kind="stable"):

@@ -38,7 +38,7 @@ CONFIG = RunConfig(
         prompts_per_step=16,
         samples_per_prompt=3,
         prompts_per_update=8,
-        layout=Packed(tokens_per_device=512, num_halvings=1),
+        layout=Packed(tokens_per_device=512, num_smaller_shapes=1),
     ),
     mesh=MeshConfig(fsdp=2, tensor=2),
     num_steps=5,

@@ -15,7 +15,7 @@ from entropy_rl.training.layout import Packed
 from entropy_rl.training.optimizer import AdamW
 
 ONE_DEVICE = MeshConfig()
-ROWS = Packed(tokens_per_device=48, num_halvings=1)
+ROWS = Packed(tokens_per_device=48, num_smaller_shapes=1)
 """Several micro-batches of an update, on one device and on eight."""
 EVERY_AXIS = MeshConfig(data=2, fsdp=2, tensor=2)
 ARCHITECTURE = Qwen2Config(

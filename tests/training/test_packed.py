@@ -33,9 +33,9 @@ DIVISIBLE = replace(TINY, hidden_size=12, intermediate_size=18, vocab_size=22, n
 SHOWS_GRADIENT = AdamW(learning_rate=1.0, b1=0.0, b2=0.0, eps=1.0, max_grad_norm=1e9)
 """With b1 = b2 = 0 and eps = 1 the update is g / (|g| + 1): parameters show the gradient."""
 ROW = PROMPT_TOKENS + TOKENS
-SMALL = Packed(tokens_per_device=2 * ROW, num_halvings=1)  # (R, C) of (2, 12) and (1, 12)
-HALVED = replace(SMALL, num_halvings=3)  # and of (1, 6) and (1, 3)
-WHOLE_ROWS = Packed(tokens_per_device=3 * 31, tokens_per_row=31, num_halvings=0)
+SMALL = Packed(tokens_per_device=2 * ROW, num_smaller_shapes=1)  # (R, C) of (2, 12) and (1, 12)
+SMALLER = replace(SMALL, num_smaller_shapes=3)  # and of (1, 3) and (1, 1)
+WHOLE_ROWS = Packed(tokens_per_device=3 * 31, tokens_per_row=31, num_smaller_shapes=0)
 CLIP_COV = ClipCov(fraction=0.2, cov_low=0.1)
 
 
@@ -90,11 +90,11 @@ SEQUENCE_MEAN = {"objective": CLIP_COV, "aggregation": SequenceMeanTokenMean()}
 CASES = [
     pytest.param({}, SMALL, id="KLCov"),
     pytest.param(SEQUENCE_MEAN, WHOLE_ROWS, id="ClipCov, long rows"),
-    pytest.param({"objective": PPOClip()}, HALVED, id="GRPO, three halvings"),
+    pytest.param({"objective": PPOClip()}, SMALLER, id="GRPO, three smaller shapes"),
     *(
         pytest.param(changes, layout, marks=pytest.mark.slow)
         for changes in ({}, SEQUENCE_MEAN, {"objective": PPOClip()})
-        for layout in (SMALL, HALVED, WHOLE_ROWS, Packed())
+        for layout in (SMALL, SMALLER, WHOLE_ROWS, Packed())
     ),
 ]
 
@@ -117,7 +117,7 @@ def test_on_a_mesh_a_packed_update_is_that_of_one_device_and_lies_on_all_of_them
     policy, params = tiny_policy(config=DIVISIBLE)
     mesh = MeshConfig(data=2, fsdp=2, tensor=2).build()
     kernels = Kernels.of(mesh, DIVISIBLE, "float32", packed=True)
-    layout = Packed(tokens_per_device=ROW, num_halvings=0)
+    layout = Packed(tokens_per_device=ROW, num_smaller_shapes=0)
     settings = {"objective": objective, "selector": kernels.selector}
     learner = make_learner(layout, kernels.equip(policy), **settings)
     batch = make_batch(DIVISIBLE.vocab_size, on_policy=False)

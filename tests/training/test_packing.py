@@ -13,7 +13,7 @@ WIDTH = 10_240
 
 
 def geometry(num_sequences: int, num_shards: int = 1, **changes) -> Geometry:
-    settings = dict(rows_per_shard=2, tokens_per_row=WIDTH, num_halvings=4)
+    settings = dict(rows_per_shard=2, tokens_per_row=WIDTH, num_smaller_shapes=2)
     return Geometry.of(num_sequences=num_sequences, num_shards=num_shards, **(settings | changes))
 
 
@@ -45,7 +45,7 @@ def test_every_sequence_lies_in_one_piece_in_one_row_that_is_run(lengths):
     for seed in range(30):
         rng = np.random.default_rng(seed)
         num, shards, rows, slots, halvings = rng.integers((1, 1, 1, 1, 0), (60, 9, 9, 50, 6)).tolist()
-        cut = geometry(num, shards, rows_per_shard=rows, tokens_per_row=slots, num_halvings=halvings)
+        cut = geometry(num, shards, rows_per_shard=rows, tokens_per_row=slots, num_smaller_shapes=halvings)
         length_B, first_B = lengths(rng, num, slots), 1000 * np.arange(num)
         placement = place(length_B, cut)
         arrays = indices(placement, first_B, length_B, cut)
@@ -83,7 +83,7 @@ def test_padding_of_lengths_like_the_papers_is_at_most_five_percent(num_shards):
         256,
         num_shards,
         rows_per_shard=default.tokens_per_device // WIDTH,
-        num_halvings=default.num_halvings,
+        num_smaller_shapes=default.num_smaller_shapes,
     )
     rng = np.random.default_rng(0)
     fractions = [padding_fraction(papers_lengths(rng), cut) for _ in range(50)]
@@ -91,23 +91,19 @@ def test_padding_of_lengths_like_the_papers_is_at_most_five_percent(num_shards):
     assert np.mean(fractions) <= 0.05
 
 
-def test_a_halving_of_the_smallest_shape_lessens_the_padding():
+def test_a_smaller_shape_lessens_the_padding():
     rng = np.random.default_rng(1)
     batches = [papers_lengths(rng) for _ in range(20)]
-    by_halvings = [geometry(256, 8, num_halvings=h) for h in (0, 2, 4)]
-    means = [np.mean([padding_fraction(x, cut) for x in batches]) for cut in by_halvings]
+    cuts = [geometry(256, 8, num_smaller_shapes=number) for number in (0, 2, 3)]
+    means = [np.mean([padding_fraction(x, cut) for x in batches]) for cut in cuts]
     assert means[0] > means[1] > means[2]
 
 
-def test_shapes_halve_the_rows_of_a_shard_first_and_then_the_slots_of_a_row():
-    assert geometry(99, 4, rows_per_shard=3, tokens_per_row=100).shapes == (
-        (12, 100),
-        (8, 100),
-        (4, 100),
-        (4, 50),
-        (4, 25),
-    )
-    assert geometry(99, 1, rows_per_shard=1, tokens_per_row=3, num_halvings=9).shapes == ((1, 3), (1, 1))
+def test_shapes_quarter_the_rows_of_a_shard_first_and_then_the_slots_of_a_row():
+    cut = geometry(99, 4, rows_per_shard=3, tokens_per_row=100, num_smaller_shapes=3)
+    assert cut.shapes == ((12, 100), (4, 100), (4, 25), (4, 7))
+    assert cut.array_shapes == ((9, 12, 100), (3, 4, 100), (3, 4, 25), (3, 4, 7))
+    assert geometry(99, 1, rows_per_shard=1, tokens_per_row=3, num_smaller_shapes=9).shapes == ((1, 3), (1, 1))
 
 
 def test_a_micro_batch_has_no_more_rows_than_there_are_sequences():
@@ -116,17 +112,19 @@ def test_a_micro_batch_has_no_more_rows_than_there_are_sequences():
 
 
 def test_one_sequence_takes_the_smallest_micro_batch_that_holds_it():
-    cut = geometry(16, 1, rows_per_shard=2, tokens_per_row=64, num_halvings=3)  # rows of 64, 64, 32 and 16
-    for length, counts in ((64, (0, 1, 0, 0)), (32, (0, 0, 1, 0)), (16, (0, 0, 0, 1)), (1, (0, 0, 0, 1))):
+    cut = geometry(16, 1, rows_per_shard=2, tokens_per_row=64, num_smaller_shapes=3)  # 64, 64, 16, 4 slots
+    for length, counts in ((64, (0, 1, 0, 0)), (16, (0, 0, 1, 0)), (4, (0, 0, 0, 1)), (1, (0, 0, 0, 1))):
         assert place(np.array([length] + 15 * [0]), cut).counts == counts
 
 
 def test_a_micro_batch_more_must_save_more_than_it_costs():
-    # 32 units of 4 slots: one full micro-batch, or smaller ones of 16 + 8 + 4 + 2 + 1.
-    cut = geometry(128, 1, rows_per_shard=1, tokens_per_row=128, num_halvings=5)
-    assert 1 / 32 < 4 * OVERHEAD and 3 * OVERHEAD < 2 / 32
-    assert place(np.ones(124, int), cut).counts == (1, 0, 0, 0, 0, 0)
-    assert place(np.ones(120, int), cut).counts == (0, 1, 1, 1, 1, 0)
+    # Slots of 128, 32, 8 and 2: a micro-batch more costs 2.
+    cut = geometry(128, 1, rows_per_shard=1, tokens_per_row=128, num_smaller_shapes=3)
+    assert OVERHEAD * 128 == 2
+    # 126 = 3 x 32 + 3 x 8 + 3 x 2 costs 126 + 9 x 2, one full one 128 + 2.
+    assert place(np.ones(126, int), cut).counts == (1, 0, 0, 0)
+    # 104 = 3 x 32 + 8 costs 104 + 4 x 2.
+    assert place(np.ones(104, int), cut).counts == (0, 3, 1, 0)
 
 
 def test_a_sequence_longer_than_a_row_is_refused():
