@@ -33,7 +33,7 @@ class Plan(Configured):
     estimate: bool = False
     """Use formulas alone, in a second: memory is rough then. So it is done where there is no compiler."""
     output: Path | None = None
-    """File that receives the plan as JSON."""
+    """File that receives the plan as JSON; with --recipes a folder, of NAME.TOPOLOGY.json and .txt."""
     mean_response_tokens: float = 1000.0
     """Mean of the responses' lengths, log-normal and cut at the task's longest; at most half of that."""
     mean_prompt_tokens: float = 200.0
@@ -55,9 +55,7 @@ class Plan(Configured):
     def run(self) -> None:
         jax.config.update("jax_platforms", "cpu")  # whatever this machine has is not what is planned for
         if self.recipes:
-            plans = [self._plan(job) for path in self.recipes for job in self._jobs(path)]
-            print(recipe_table(plans))
-            self._finish([as_json(plan, self.price_per_chip_hour) for plan in plans], plans)
+            self._plan_recipes()
             return
         job = self._job(self.settings, self.topology or next(iter(topologies_of(self.config)), None))
         if self.weak_scaling:
@@ -70,13 +68,29 @@ class Plan(Configured):
             suggestion = suggest(plan, by_formula=not plan.by_compiler, tell=_tell)
             show_suggestion(suggestion, console)
             result["suggestion"] = suggestion and suggestion.overrides
-        self._finish(result, [plan])
-
-    def _finish(self, result: dict | list[dict], plans: list[StepPlan]) -> None:
         if self.output is not None:
-            self.output.write_text(json.dumps(result, indent=2) + "\n")
-        if not all(plan.fits for plan in plans):
-            sys.exit(1)
+            _write_json(self.output, result)
+        sys.exit(not plan.fits)
+
+    def _plan_recipes(self) -> None:
+        """Every recipe on every topology, each written as soon as it is planned."""
+        plans = []
+        for path in self.recipes:
+            for job in self._jobs(path):
+                plan = self._plan(job)
+                plans.append(plan)
+                if self.output is not None:
+                    self._keep(plan)
+        print(recipe_table(plans))
+        sys.exit(not all(plan.fits for plan in plans))
+
+    def _keep(self, plan: StepPlan) -> None:
+        """Writes what a plan of its own would print, and its JSON, into the folder of the output."""
+        self.output.mkdir(parents=True, exist_ok=True)
+        name = f"{plan.job.config.name}.{plan.job.topology.name.replace(':', '-')}"
+        _write_json(self.output / f"{name}.json", as_json(plan, self.price_per_chip_hour))
+        with (self.output / f"{name}.txt").open("w") as file:
+            show(plan, Console(file=file, width=150), self.price_per_chip_hour)
 
     def _plan(self, job: Job) -> StepPlan:
         missing = job.topology.missing_compiler
@@ -115,6 +129,10 @@ def _on(topology: Topology, config: RunConfig) -> RunConfig:
     fsdp = chips // (mesh.data * mesh.tensor)
     _tell(f"taken for {chips} chips: --mesh.fsdp {fsdp} instead of {mesh.fsdp}")
     return replace(config, mesh=replace(mesh, fsdp=fsdp))
+
+
+def _write_json(path: Path, content: dict) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def _tell(line: str) -> None:

@@ -65,6 +65,9 @@ class Program:
         return self.argument_bytes + self.output_bytes + self.temporary_bytes
 
 
+SCALAR = re.compile(r"dense<-?\d\.\d+E[+-]\d\d> : tensor<f32>")
+"""Numbers of f32, as clip ranges and coefficients are: neither memory nor time depends on them."""
+
 _compiled: dict[tuple[str, str], tuple[jax.stages.Compiled | DoesNotFitError, float]] = {}
 """By topology and program text: several runs share most of their programs."""
 
@@ -150,7 +153,7 @@ class Programs:
         return self._compile(phase, self.lowered(phase))
 
     def _compile(self, name: str, lowered: jax.stages.Lowered) -> tuple[jax.stages.Compiled, float]:
-        digest = hashlib.sha256(lowered.as_text().encode()).hexdigest()
+        digest = hashlib.sha256(SCALAR.sub("scalar", lowered.as_text()).encode()).hexdigest()
         key = (self.job.topology.name, digest)
         if key not in _compiled:
             self.tell(f"compiling {name} for {self.job.topology.name}")

@@ -84,10 +84,14 @@ def test_what_does_not_fit_ends_with_exit_code_one_and_a_suggestion(recipe, tmp_
     assert code == 0 and "fits: peak" in again
 
 
-def test_recipes_are_planned_on_all_their_topologies(recipe):
-    text, _, code = run("--estimate", "--recipes", recipe)
+def test_recipes_are_planned_on_all_their_topologies(recipe, tmp_path):
+    text, _, code = run("--estimate", "--recipes", recipe, "--output", tmp_path / "plans")
     rows = [line for line in text.splitlines() if line.startswith("| small ")]
     assert code == 0 and ["v5e:2x2" in rows[0], "v5e:2x4" in rows[1]] == [True, True] and len(rows) == 2
+    kept = {path.name: path.read_text() for path in (tmp_path / "plans").iterdir()}
+    assert sorted(kept) == [f"small.v5e-2x{n}.{suffix}" for n in (2, 4) for suffix in ("json", "txt")]
+    assert "v5e:2x4: 8 chips" in kept["small.v5e-2x4.txt"]
+    assert json.loads(kept["small.v5e-2x4.json"])["topology"] == "v5e:2x4"
 
 
 def test_gpus_are_planned_by_the_same_formulas(recipe):
