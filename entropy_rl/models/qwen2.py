@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Int, Int32
 from entropy_rl.models.attention import attend, by_head, rope_angles, rotate
 from entropy_rl.models.cache import Cache, Prefix
 from entropy_rl.models.config import Qwen2Config
+from entropy_rl.models.embedding import embed
 from entropy_rl.models.linear import Kernel, linear
 from entropy_rl.models.parameters import TABLE, parameters
 from entropy_rl.models.rematerialization import Rematerialize, layer_input, rematerialized
@@ -192,7 +193,7 @@ class Qwen2(nnx.Module):
 
         numbers = jnp.arange(self.config.num_layers, dtype=jnp.int32)
         # The cache is carried, not scanned over: the loop then writes one slot in place, not a layer's copy.
-        start = (self._embed(token_B[:, None]), cache.k_LPKGCH, cache.v_LPKGCH)
+        start = (self._embed(token_B[:, None], whole=True), cache.k_LPKGCH, cache.v_LPKGCH)
         earlier = tuple((segment.k_LPKGCH, segment.v_LPKGCH) for segment in past)
         xs = (numbers, layers, (prefix.k_LPKSH, prefix.v_LPKSH), earlier)
         (x_B1D, keys, values), _ = jax.lax.scan(body, start, xs)
@@ -207,8 +208,8 @@ class Qwen2(nnx.Module):
         even = self.mesh is not None and x_BTD.shape[1] % self.mesh.shape["tensor"] == 0
         return constrain(x_BTD, ("batch", "positions" if even else None, None), self.mesh)
 
-    def _embed(self, tokens_BT: Int32[Array, "B T"]) -> Float[Array, "B T D"]:
-        return self.embedding[...][tokens_BT].astype(self.compute_dtype)
+    def _embed(self, tokens_BT: Int32[Array, "B T"], *, whole: bool = False) -> Float[Array, "B T D"]:
+        return embed(self.embedding[...], tokens_BT, self.compute_dtype, self.mesh, whole=whole)
 
     def _rope(self, positions_BT) -> tuple[Array, Array]:
         return rope_angles(positions_BT, self.config.head_dim, self.config.rope_theta)
