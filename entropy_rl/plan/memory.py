@@ -170,7 +170,7 @@ def _kept_bytes(job: Job) -> float:
     c, tensor = job.architecture, job.config.mesh.tensor
     heads = (2 * c.num_heads + 2 * c.num_kv_heads) * c.head_dim
     products = 2 * c.hidden_size + (heads + 2 * c.intermediate_size) / tensor
-    wide = c.hidden_size
+    wide = c.hidden_size / tensor  # between layers positions are cut
     of_token = {"none": wide + 2 * products, "dots": wide + products, "layer": wide, "offload": 0.0}
     kept = of_token[job.config.policy.rematerialize]
     return c.num_layers * _row_tokens(job) * item_bytes(job) * kept
@@ -180,7 +180,7 @@ def _offloaded(job: Job) -> float:
     if job.config.policy.rematerialize != "offload":
         return 0.0
     c = job.architecture
-    return c.num_layers * _row_tokens(job) * item_bytes(job) * c.hidden_size
+    return c.num_layers * _row_tokens(job) * item_bytes(job) * c.hidden_size / job.config.mesh.tensor
 
 
 def _layer_bytes(job: Job, tokens: float) -> float:
