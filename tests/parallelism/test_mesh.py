@@ -43,3 +43,13 @@ def test_a_mesh_larger_than_the_machine_is_refused_with_both_numbers():
 def test_a_size_that_the_mesh_does_not_divide_is_refused_by_name():
     with pytest.raises(ValueError, match="embed of size 5"):
         parameter_shardings(MeshConfig(fsdp=2).build(), {"w": ("embed",)}, {"w": jnp.zeros(5)})
+
+
+def test_a_mesh_axis_may_be_half_an_axis_of_the_slice(tpu_devices):
+    chips = tpu_devices("v5p:4x4x4")
+    mesh = MeshConfig(fsdp=8, tensor=8).build(chips)
+    assert mesh.shape == {"data": 1, "fsdp": 8, "tensor": 8}
+    assert sorted(d.id for d in mesh.devices.flat) == sorted(d.id for d in chips)
+    for row in mesh.devices[0]:  # each a block of neighbours: 4 x 2
+        extents = sorted(len({chip.coords[k] for chip in row}) for k in range(3))
+        assert extents == [1, 2, 4]
