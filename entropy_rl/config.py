@@ -80,6 +80,12 @@ class BatchConfig:
         """Optimiser updates made from one rollout."""
         return self.prompts_per_step // self.prompts_per_update
 
+    @property
+    def sequences_at_once(self) -> int:
+        """Responses that are sampled together: those of a wave."""
+        prompts = min(self.prompts_per_wave or self.prompts_per_step, self.prompts_per_step)
+        return prompts * self.samples_per_prompt
+
     def __post_init__(self):
         numbers = {"prompts_per_step": self.prompts_per_step, "prompts_per_update": self.prompts_per_update}
         if isinstance(self.layout, Padded):
@@ -111,9 +117,19 @@ class Evaluation:
         on_the_way = self.every_steps > 0 and step % self.every_steps == 0
         return on_the_way or (self.at_end and step == num_steps)
 
-    def sampler(self, training: Sampler) -> Sampler:
-        """The training sampler with these settings instead of its own."""
-        return replace(training, sampling=self.sampling, num_samples=self.num_samples)
+    def sampler(self, training: Sampler, sequences_at_once: int, num_shards: int) -> Sampler:
+        """The training sampler with these settings instead of its own.
+
+        A wave has at most so many responses, that it may fit where training's does, and a prompt at least on
+        each shard of prompts.
+        """
+        prompts_of_shard = max(sequences_at_once // (self.num_samples * num_shards), 1)
+        return replace(
+            training,
+            sampling=self.sampling,
+            num_samples=self.num_samples,
+            prompts_per_wave=prompts_of_shard * num_shards,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +180,7 @@ class RunConfig:
                 f"{self.num_steps}, {self.checkpoint_every_steps} and {self.max_skipped_updates}"
             )
 
-        shards = self.mesh.data * self.mesh.fsdp
+        shards = self.num_shards
         rows_at_once = {"batch.prompts_per_update": self.batch.prompts_per_update}
         match self.batch.layout:
             case Padded(num_microbatches=number):
@@ -180,6 +196,11 @@ class RunConfig:
                     f"mesh.data * mesh.fsdp must divide {what}, got {shards} and {number}; change the one or "
                     "the other"
                 )
+
+    @property
+    def num_shards(self) -> int:
+        """Shards of prompts: data x fsdp."""
+        return self.mesh.data * self.mesh.fsdp
 
     @property
     def checkpoints(self) -> epath.Path:
@@ -203,6 +224,11 @@ class RunConfig:
             max_new_tokens=self.task.max_response_tokens,
             prompts_per_wave=self.batch.prompts_per_wave,
         )
+
+    def evaluation_sampler(self, policy: Policy, tokenizer: Tokenizer) -> Sampler:
+        """The sampler of held-out prompts; there must be an evaluation."""
+        training = self.sampler(policy, tokenizer)
+        return self.evaluation.sampler(training, self.batch.sequences_at_once, self.num_shards)
 
     def kernels_on(self, devices: Sequence[jax.Device], architecture: Qwen2Config) -> Kernels:
         """The kernels of these settings for a policy on the first of these devices."""

@@ -22,7 +22,7 @@ def heldout_numbers(
     prompts = config.heldout_prompts(stored.tokenizer)
     with Bar("evaluation", total=len(prompts), shown=is_main()) as bar:
         report = evaluate(
-            config.evaluation.sampler(config.sampler(stored.policy, stored.tokenizer)),
+            config.evaluation_sampler(stored.policy, stored.tokenizer),
             stored.params,
             prompts,
             stored.tokenizer,

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from entropy_rl.config import BatchConfig
+from entropy_rl.config import BatchConfig, Evaluation
+from entropy_rl.data.tokenizers import countdown_tokenizer
 from entropy_rl.parallelism import MeshConfig
 from entropy_rl.training.layout import Packed, Padded
-from tests.policies import TINY
+from tests.policies import TINY, tiny_policy
 from tests.runs import make_config
 
 
@@ -47,3 +48,25 @@ def test_the_learner_works_in_the_layout_of_the_settings(tmp_path):
     for layout in (Packed(num_smaller_shapes=2), Padded(num_microbatches=2)):
         laid = replace(config, batch=replace(config.batch, layout=layout))
         assert laid.learner(laid.policy_of(TINY)).layout == layout
+
+
+@pytest.mark.parametrize(
+    ("settings", "num_samples", "prompts"),
+    [
+        ({}, 8, 16),  # as many as in training: all of a step
+        ({"prompts_per_wave": 8}, 8, 8),
+        ({"prompts_per_wave": 8}, 32, 2),
+        ({"prompts_per_wave": 14}, 16, 6),  # 7 prompts would be too many for one shard
+        ({"prompts_per_wave": 8}, 1, 64),
+        ({"prompts_per_wave": 2}, 32, 2),  # one for each shard, however many samples there are
+        ({"prompts_per_wave": 99}, 16, 8),  # a wave is never more than a step
+    ],
+)
+def test_a_wave_of_evaluation_has_no_more_sequences_than_one_of_training(
+    tmp_path, settings, num_samples, prompts
+):
+    batch = BatchConfig(prompts_per_step=16, samples_per_prompt=8, prompts_per_update=4, **settings)
+    mesh, evaluation = MeshConfig(data=2, tensor=3), Evaluation(num_samples=num_samples)
+    config = make_config(tmp_path, batch=batch, mesh=mesh, evaluation=evaluation)
+    sampler = config.evaluation_sampler(tiny_policy()[0], countdown_tokenizer())
+    assert (sampler.num_samples, sampler.prompts_per_wave) == (num_samples, prompts)

@@ -15,6 +15,8 @@ import pytest
 from entropy_rl.config import BatchConfig
 from entropy_rl.config_file import load_config, topologies_of
 from entropy_rl.data.prompt_files import DapoMath
+from entropy_rl.data.tokenizers import countdown_tokenizer
+from entropy_rl.models.policy import Policy
 from entropy_rl.objectives import ClipCov, GroupAdvantage, KLCov, MinibatchScope, PPOClip, TokenMean
 from entropy_rl.parallelism import MeshConfig
 from entropy_rl.training.optimizer import AdamW
@@ -131,6 +133,16 @@ def test_evaluation_is_the_paper_s_aime_protocol_every_4_rollouts(name):
     evaluation = recipe(name).evaluation
     assert (evaluation.every_steps, evaluation.num_samples, evaluation.max_prompts) == (4, 32, None)
     assert evaluation.sampling.temperature == 0.6 and not evaluation.sampling.truncates
+
+
+@recipes
+def test_a_wave_of_evaluation_fits_where_training_s_does(name):
+    for topology in SLICES[size_of(name)]:
+        config = recipe(name, topology)
+        sampler = config.evaluation_sampler(Policy(config.policy.architecture), countdown_tokenizer())
+        at_once = sampler.prompts_per_wave * sampler.num_samples
+        assert at_once <= config.batch.prompts_per_wave * config.batch.samples_per_prompt
+        assert sampler.prompts_per_wave % (config.mesh.data * config.mesh.fsdp) == 0
 
 
 @recipes

@@ -58,8 +58,9 @@ def evaluate(
 ) -> EvaluationReport:
     """Samples every prompt and judges all responses; `on_batch(prompts done)` is called as it goes.
 
-    `placement` is where arrays of prompts lie; the sampler calls `on_pause` now and then. The tokens do not
-    depend on `prompts_per_batch`. Raises ValueError when there is no prompt.
+    A batch has at most `prompts_per_batch` prompts, which the shards of `placement`, where arrays of prompts
+    lie, must divide; the tokens do not depend on it. The sampler calls `on_pause` now and then. Raises
+    ValueError when there is no prompt.
     """
     if not prompts:
         raise ValueError(
@@ -67,7 +68,7 @@ def evaluate(
         )
     working = sampler.working_params(params)
     correct, lengths, cut = [], [], []
-    size = prompts_per_batch
+    size = _batch_size(len(prompts), prompts_per_batch, placement)
     for start in range(0, len(prompts), size):
         chunk = list(prompts[start : start + size])
         filled = chunk + [prompts[0]] * (size - len(chunk))  # one shape, one compilation
@@ -84,3 +85,9 @@ def evaluate(
         mean_length_tokens=float(np.concatenate(lengths).mean()),
         truncated_fraction=float(np.concatenate(cut).mean()),
     )
+
+
+def _batch_size(num_prompts: int, most: int, placement: jax.sharding.Sharding) -> int:
+    """Prompts of a batch: all where that is fewer, with as many more as make the shards equal."""
+    num_shards = most // placement.shard_shape((most,))[0]
+    return min(most, -(-num_prompts // num_shards) * num_shards)

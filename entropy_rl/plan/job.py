@@ -49,7 +49,7 @@ class Job:
     @property
     def num_shards(self) -> int:
         """Shards of tokens: data x fsdp."""
-        return self.config.mesh.data * self.config.mesh.fsdp
+        return self.config.num_shards
 
     @property
     def num_sequences(self) -> int:
