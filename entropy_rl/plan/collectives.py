@@ -39,11 +39,13 @@ def collectives(module: Module, num_devices: int, expected: Expected) -> list[Co
         kind = instruction.opcode.removesuffix("-start")
         if kind not in KINDS:
             continue
-        # The compiler may cut one collective into pieces that overlap with arithmetic; all carry its channel.
-        channel = (instruction.attribute("channel_id"), times)
-        if channel[0] is not None and channel in seen:
-            continue
-        seen.add(channel)
+        # The compiler may cut one collective into pieces that overlap with arithmetic, and notes the whole in
+        # each; they share a chain. A channel would not tell: all of shard_map have the same.
+        if (chain := re.search(r'chain_id="(\d+)"', instruction.attributes)) is not None:
+            piece = (chain[1], instruction.attribute("channel_id"), times)
+            if piece in seen:
+                continue
+            seen.add(piece)
         members = _members(instruction, num_devices)
         if len(members) > 1:
             kind, sent = _sent(kind, instruction, computation, len(members))
@@ -84,15 +86,25 @@ def _members(instruction: Instruction, num_devices: int) -> tuple[int, ...]:
         shape, reshaped = _numbers(iota[1]), np.arange(num_devices).reshape(_numbers(iota[2]))
         order = _numbers(iota[3]) if iota[3] else range(reshaped.ndim)
         return tuple(reshaped.transpose(order).reshape(shape)[0].tolist())
-    if mesh := re.search(r"replica_groups=mesh\[([^\]]*)\][^{]*\{([^}]*)\}", text):
-        return _members_of_mesh(mesh[1], mesh[2])
+    if mesh := re.search(r"replica_groups=mesh\[([^\]]*)\]([^{]*)\{([^}]*)\}", text):
+        return _members_of_mesh(mesh[1], _devices_of_mesh(mesh[2], num_devices), mesh[3])
     return tuple(range(num_devices))
 
 
-def _members_of_mesh(axes: str, used: str) -> tuple[int, ...]:
+def _devices_of_mesh(text: str, num_devices: int) -> np.ndarray:
+    """`device_ids=([4,2]T(1,0))` or `device_ids=(0,2,1,3)`; in order where nothing is said."""
+    if iota := re.search(r"device_ids=\(\[([\d,]+)\](?:T\(([\d,]+)\))?", text):
+        numbers = np.arange(num_devices).reshape(_numbers(iota[1]))
+        return (numbers.transpose(_numbers(iota[2])) if iota[2] else numbers).ravel()
+    if listed := re.search(r"device_ids=\(([\d,]+)\)", text):
+        return np.array(_numbers(listed[1]))
+    return np.arange(num_devices)
+
+
+def _members_of_mesh(axes: str, devices: np.ndarray, used: str) -> tuple[int, ...]:
     """`'a'=2,'b'=4` and `'a','b':(2)2`: whole axes, or the part of an axis after its first so many."""
     sizes = {name: int(size) for name, size in re.findall(r"'?([\w.\-]+)'?=(\d+)", axes)}
-    numbers = np.arange(np.prod(list(sizes.values()), dtype=int)).reshape(list(sizes.values()))
+    numbers = devices.reshape(list(sizes.values()))
     index = {name: np.zeros(1, int) for name in sizes}
     for name, before, size in re.findall(r"'?([\w.\-]+)'?(?::\((\d+)\)(\d+))?", used):
         stride = sizes[name] // (int(before) * int(size)) if size else 1

@@ -12,6 +12,8 @@ from functools import cached_property
 
 _ITEM_BITS = {"pred": 8, "s4": 4, "u4": 4, "f16": 16, "bf16": 16, "token": 0}
 _CALLED = re.compile(r"\b(?:calls|to_apply|body|true_computation|false_computation)=%?([\w.\-]+)")
+_END = re.compile(r'\}(, execution_thread="[^"]*")?')
+"""The last line of a computation; a kernel's attributes may also have lines that start with `}`."""
 _BRANCHES = re.compile(r"\b(?:branch_computations|called_computations)=\{([^}]*)\}")
 
 
@@ -109,7 +111,7 @@ def parse(text: str) -> Module:
     """Reads `Compiled.as_text()`."""
     computations, entry, name, lines = {}, "", None, []
     for line in text.splitlines():
-        if line.startswith("}") and name is not None:
+        if name is not None and _END.fullmatch(line):
             computations[name] = _computation(name, lines)
             name = None
         elif name is not None:

@@ -1,13 +1,17 @@
 """Bytes on the network, counted in hand-written programs and in one that XLA compiled."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from entropy_rl.parallelism import MeshConfig
-from entropy_rl.plan.collectives import collectives
+from entropy_rl.plan.collectives import KINDS, collectives
 from entropy_rl.plan.hlo import parse
+from entropy_rl.plan.programs import Programs
+from tests.plan.jobs import small_job
 
 PROGRAM = """\
 HloModule jit_f, entry_computation_layout={()->f32[3]{0}}
@@ -109,6 +113,65 @@ ENTRY %main (p: f32[40]) -> f32[10] {
 """
     (only,) = collectives(parse(text), 4, lambda loop: 1.0)
     assert (only.kind, only.bytes_sent) == ("reduce-scatter", 3 / 4 * 160)
+
+
+KERNEL = """\
+ENTRY %main (p: f32[40]) -> f32[40] {
+  %p = f32[40]{0} parameter(0)
+  %kernel = f32[40]{0} custom-call(%p), frontend_attributes={kernel_metadata={
+"xprof_metadata":"{\\"block\\": 256}"
+}}, metadata={op_name="jit(f)/pallas_call"}, backend_config={"custom_call_config":{"body":"TUw"}}
+  %one = f32[40]{0} all-reduce(%kernel), channel_id=1, replica_groups={{0,1}}, to_apply=%add
+  ROOT %two = f32[40]{0} all-reduce(%one), channel_id=1, replica_groups={{0,1}}, to_apply=%add
+}
+"""
+
+
+def test_what_follows_a_kernels_metadata_of_several_lines_is_read():
+    entry = parse(KERNEL).computations["main"]
+    assert [instruction.name for instruction in entry.instructions] == ["p", "kernel", "one", "two"]
+    assert entry.root.name == "two"
+    threaded = KERNEL.replace("\n}\n", '\n}, execution_thread="sparsecore"\n')
+    assert parse(threaded).computations["main"] == entry
+
+
+def test_collectives_of_one_channel_are_different_ones():
+    assert len(collectives(parse(KERNEL), 2, lambda loop: 1.0)) == 2
+
+
+def test_the_pieces_of_one_collective_are_one():
+    chain = 'channel_id=7, frontend_attributes={chain_id="3"}'
+    text = KERNEL.replace("channel_id=1", chain)
+    assert len(collectives(parse(text), 2, lambda loop: 1.0)) == 1
+    text = text.replace('chain_id="3"', 'chain_id="4"', 1)
+    assert len(collectives(parse(text), 2, lambda loop: 1.0)) == 2
+
+
+@pytest.mark.parametrize(
+    ("groups", "members"),
+    [
+        ("mesh['a'=2,'b'=3] {'b'}", (0, 1, 2)),
+        ("mesh['a'=2,'b'=3] {'a'}", (0, 3)),
+        # Devices are numbered [[0, 1], [2, 3], [4, 5]] and transposed: [[0, 2, 4], [1, 3, 5]].
+        ("mesh['a'=2,'b'=3], device_ids=([3,2]T(1,0)) {'b'}", (0, 2, 4)),
+        ("mesh['a'=2,'b'=3], device_ids=([3,2]T(1,0)) {'a'}", (0, 1)),
+        ("mesh['a'=2,'b'=3], device_ids=(5,4,3,2,1,0) {'b'}", (5, 4, 3)),
+        ("mesh['a'=6,'b'=1], device_ids=([6]) {'a':(2)3}", (0, 1, 2)),
+        ("[2,3]<=[3,2]T(1,0)", (0, 2, 4)),
+    ],
+)
+def test_the_group_of_a_collective_in_each_notation(groups, members):
+    text = KERNEL.replace("{{0,1}}", groups)
+    assert {c.members for c in collectives(parse(text), 6, lambda loop: 1.0)} == {members}
+
+
+def test_every_collective_of_a_compiled_program_is_parsed(tpu_devices, without_type_checks):
+    text = Programs(small_job()).program("old_logp").text
+    kernels = re.findall(r"^\}.+", text, flags=re.MULTILINE)
+    assert kernels, "a kernel's metadata takes several lines"
+    found = {i.name for c in parse(text).computations.values() for i in c.instructions if i.opcode in KINDS}
+    written = re.findall(rf"%([\w.\-]+) = [^\n]*? (?:{'|'.join(KINDS)})\(", text)
+    assert found == set(written) and len(found) > 20
 
 
 def test_a_scan_over_sharded_layers_gathers_each_layer_once():
