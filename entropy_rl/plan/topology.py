@@ -85,19 +85,32 @@ class Topology:
     def bytes_per_s(self, places: np.ndarray) -> float:
         """What one chip of a group at these places can send at most to others of it, bytes a second.
 
-        On a torus each dimension in which the group extends gives a chip two links, or one where the
-        dimension has no wrap-around; GPUs of one node use NVLink, and a group over several nodes is as slow
-        as the network between them.
+        Each dimension in which the group extends gives a chip of a TPU two links where the group goes all
+        round it, and one else. Groups that lie between one another, as 0, 2 and 1, 3 of four chips do, share
+        these links. GPUs of one node use NVLink, and a group over several nodes is as slow as the network
+        between them.
         """
-        extends = [len(set(column)) > 1 for column in places.T]
         if isinstance(self.chip, TPUChip):
-            used = [size for size, is_used in zip(self.shape, extends, strict=True) if is_used]
-            return max(sum(1 + self._wraps(size) for size in used), 1) * self.chip.link_bytes_per_s
-        return self.chip.network_bytes_per_s if extends[0] else self.chip.node_bytes_per_s
+            links = sum(self._links(column, size) for column, size in zip(places.T, self.shape, strict=True))
+            return links * self.chip.link_bytes_per_s
+        extends_over_nodes = len(set(places[:, 0])) > 1
+        return self.chip.network_bytes_per_s if extends_over_nodes else self.chip.node_bytes_per_s
 
-    def _wraps(self, size: int) -> bool:
-        """Whether a dimension of that size is a ring: cubes of 4 in a 3-d torus, whole rows in a 2-d."""
-        return size % (4 if len(self.shape) == 3 else 16) == 0
+    def _links(self, column: np.ndarray, size: int) -> float:
+        """A chip's share of links along a dimension of that size, in which its group has these places."""
+        taken = np.unique(column)
+        if len(taken) == 1:
+            return 0.0
+        stride = int(np.diff(taken).min())
+        goes_round = self._wraps and len(taken) * stride == size
+        return (2 if goes_round else 1) / stride
+
+    @property
+    def _wraps(self) -> bool:
+        """Whether its ends are connected: of slices made of whole cubes of 4 x 4 x 4, and of 16 x 16 chips
+        where a torus has two dimensions (Cloud TPU documentation)."""
+        unit = 4 if len(self.shape) == 3 else 16
+        return all(size % unit == 0 for size in self.shape)
 
 
 def tpu_devices(topology_name: str, **options: str) -> list[jax.Device]:

@@ -25,19 +25,47 @@ def test_other_names_are_refused(name):
         Topology.of(name)
 
 
-def test_a_chip_sends_over_two_links_of_each_dimension_its_group_extends_in():
-    cube, places = Topology.of("v5p:4x4x8"), Topology.of("v5p:4x4x8").places()
-    line, plane = places[:8], places[:32]  # along the last dimension, and over the last two
-    assert cube.bytes_per_s(line) == 2 * 90e9
-    assert cube.bytes_per_s(plane) == 4 * 90e9
-    assert cube.bytes_per_s(places) == 6 * 90e9
+def grid(*along):
+    """Places of a group that has these coordinates in each dimension."""
+    return np.stack(np.meshgrid(*along, indexing="ij"), axis=-1).reshape(-1, len(along))
 
 
-def test_a_dimension_without_wrap_around_gives_one_link():
-    small = Topology.of("v5e:4x4")
-    assert small.bytes_per_s(small.places()) == 2 * 45e9
-    whole = Topology.of("v5e:16x16")
-    assert whole.bytes_per_s(whole.places()) == 4 * 45e9
+@pytest.mark.parametrize(
+    ("along", "links"),
+    [
+        (([0], [0], range(8)), 2),
+        (([0], [0], range(4)), 1),  # half of a ring is a line
+        (([3], [1], range(4, 8)), 1),
+        (([0], [0], range(0, 8, 2)), 1),  # two rings over the same links
+        (([0], [0], [0, 1]), 1),
+        (([0], range(4), range(8)), 4),
+        (([0], range(4), range(2, 4)), 3),
+        ((range(4), range(4), range(8)), 6),
+    ],
+)
+def test_a_group_has_two_links_in_each_dimension_that_it_goes_all_round(along, links):
+    assert Topology.of("v5p:4x4x8").bytes_per_s(grid(*along)) == links * 90e9
+
+
+@pytest.mark.parametrize(
+    ("along", "links"),
+    [(([0], [0], range(4)), 1), (([0], [0], [0, 2]), 0.5), ((range(2), range(2), range(4)), 3)],
+)
+def test_a_slice_with_a_side_below_four_has_no_rings(along, links):
+    assert Topology.of("v5p:2x2x4").bytes_per_s(grid(*along)) == links * 90e9
+
+
+@pytest.mark.parametrize(("name", "links"), [("v4:2x4x4", 3), ("v4:4x4x4", 6), ("v5p:2x4x4", 3)])
+def test_cubes_are_tori(name, links):
+    topology = Topology.of(name)
+    assert topology.bytes_per_s(topology.places()) == links * topology.chip.link_bytes_per_s
+
+
+@pytest.mark.parametrize(("sizes", "links"), [("4x4", 2), ("8x8", 2), ("8x16", 2), ("16x16", 4)])
+@pytest.mark.parametrize("chip", ["v5e", "v6e"])
+def test_of_two_dimensions_only_the_whole_pod_is_a_torus(chip, sizes, links):
+    topology = Topology.of(f"{chip}:{sizes}")
+    assert topology.bytes_per_s(topology.places()) == links * topology.chip.link_bytes_per_s
 
 
 def test_gpus_of_one_node_have_nvlink_and_several_nodes_the_network():
