@@ -24,7 +24,7 @@ from entropy_rl.objectives import (
     Regularizer,
     TokenMean,
 )
-from entropy_rl.parallelism import MeshConfig
+from entropy_rl.parallelism import MeshConfig, axes_of, num_shards
 from entropy_rl.sampler import Sampler, Sampling
 from entropy_rl.training.layout import Layout, Packed, Padded
 from entropy_rl.training.learner import Learner
@@ -179,7 +179,6 @@ class RunConfig:
                 "num_steps, checkpoint_every_steps and max_skipped_updates must be at least 1, got "
                 f"{self.num_steps}, {self.checkpoint_every_steps} and {self.max_skipped_updates}"
             )
-
         shards = self.num_shards
         rows_at_once = {"batch.prompts_per_update": self.batch.prompts_per_update}
         match self.batch.layout:
@@ -192,15 +191,15 @@ class RunConfig:
             rows_at_once["warm_start.batch_size"] = self.warm_start.batch_size
         for what, number in rows_at_once.items():
             if number % shards:
+                axes = " * ".join(f"mesh.{axis}" for axis in axes_of("batch"))
                 raise ValueError(
-                    f"mesh.data * mesh.fsdp must divide {what}, got {shards} and {number}; change the one or "
-                    "the other"
+                    f"{axes} must divide {what}, got {shards} and {number}; change the one or the other"
                 )
 
     @property
     def num_shards(self) -> int:
-        """Shards of prompts: data x fsdp."""
-        return self.mesh.data * self.mesh.fsdp
+        """Shards of prompts."""
+        return num_shards(self.mesh, "batch")
 
     @property
     def checkpoints(self) -> epath.Path:

@@ -15,7 +15,7 @@ from entropy_rl.models.training_attention import (
     TrainingAttention,
     XLAAttention,
 )
-from entropy_rl.parallelism.mesh import TRAINING_RULES, MeshConfig
+from entropy_rl.parallelism import MeshConfig, axes_of
 from pallas_kernels.chips import tpu_chip_of
 from pallas_kernels.covariance_selection import CovarianceSelector, MosaicHistogram, XLAHistogram
 from pallas_kernels.sharding import Shards
@@ -66,13 +66,12 @@ class Kernels:
             attention = replace(attention, packed=True)
         shards = None
         if mesh.size > 1:
-            rules = TRAINING_RULES
             shards = Shards(
                 mesh=mesh,
-                tokens=rules["batch"],
-                vocabulary=rules["vocab"],
-                heads=rules["heads"],
-                hidden=rules["embed"],
+                tokens=axes_of("batch"),
+                vocabulary=_only_axis("vocab"),
+                heads=_only_axis("heads"),
+                hidden=_only_axis("embed"),
             )
         return cls(
             statistics=filled.statistics,
@@ -89,6 +88,14 @@ class Kernels:
     def equip(self, policy: Policy) -> Policy:
         """The policy with these kernels."""
         return replace(policy, statistics=self.statistics, attention=self.attention, shards=self.shards)
+
+
+def _only_axis(logical_axis: str) -> str | None:
+    """The mesh axis that cuts such a dimension, if any. Raises ValueError for several."""
+    axes = axes_of(logical_axis)
+    if len(axes) > 1:
+        raise ValueError(f"kernels know one mesh axis for {logical_axis!r}, got {axes}; change the table")
+    return axes[0] if axes else None
 
 
 def fill(

@@ -25,6 +25,13 @@ class Shards:
     """Axis that cuts an output head's hidden dimension where it is kept: the operation gathers the head over
     it, in the dtype of its products, and scatters the head's gradient over it."""
 
+    def __post_init__(self):
+        if self.hidden is not None and self.hidden not in self.tokens:
+            raise ValueError(
+                "the axis that cuts the hidden dimension must be one of those that cut tokens, over which "
+                f"the head's gradient is summed; got {self.hidden!r} and {self.tokens}; leave hidden None"
+            )
+
     @property
     def num_token_shards(self) -> int:
         """Into how many parts the tokens are cut."""

@@ -19,6 +19,7 @@ from entropy_rl.models.config import Qwen2Config
 from entropy_rl.models.qwen2 import Qwen2
 from entropy_rl.models.rematerialization import Rematerialize
 from entropy_rl.models.training_attention import TrainingAttention, XLAAttention
+from entropy_rl.parallelism import TRAINING_RULES, Rules
 from pallas_kernels.sharding import Shards
 from pallas_kernels.token_statistics import Implementation, XLATiles, token_statistics
 
@@ -56,16 +57,21 @@ class Policy:
         return jax.eval_shape(partial(self.init, param_dtype=param_dtype), jax.random.key(0))
 
     def prefill(
-        self, params: Params, prompt_ids_PS: Int[Array, "P S"], prompt_mask_PS: Bool[Array, "P S"]
+        self,
+        params: Params,
+        prompt_ids_PS: Int[Array, "P S"],
+        prompt_mask_PS: Bool[Array, "P S"],
+        rules: Rules = TRAINING_RULES,
     ) -> tuple[Prefix, Float[Array, "P D"]]:
         """Runs prompts padded on the left, and gives the hidden state that predicts the first response token.
 
         The first real token has position 0. A prompt without any real token gives finite, meaningless values.
+        `rules` tell how `params` lie; `decode_step` takes them by SAMPLING_RULES.
         """
         positions_PS = jnp.maximum(jnp.cumsum(prompt_mask_PS, axis=1, dtype=jnp.int32) - 1, 0)
         model = self._merge(params)
         hidden_PSD, (k, v) = model(
-            prompt_ids_PS, positions_PS, prompt_mask_PS.astype(jnp.int32), keep_kv=True
+            prompt_ids_PS, positions_PS, prompt_mask_PS.astype(jnp.int32), keep_kv=True, rules=rules
         )
         length_P = prompt_mask_PS.sum(axis=1, dtype=jnp.int32)
         return Prefix(k_LPKSH=k, v_LPKSH=v, mask_PS=prompt_mask_PS, length_P=length_P), hidden_PSD[:, -1]
@@ -113,6 +119,8 @@ class Policy:
         first_B1D = jnp.repeat(last_PD, group, axis=0)[:, None]
         if T == 1:
             return first_B1D
+        # T - 1 positions: where T is even, no cut of them is, and what passes between layers lies whole over
+        # the mesh axis of "positions". Packed rows, whose length is even, are cut.
         steps_T = jnp.arange(T - 1, dtype=jnp.int32)
         positions_BT = jnp.repeat(prefix.length_P, group)[:, None] + steps_T[None]
         rest_BTD, _ = self._merge(params)(response_ids_BT[:, :-1], positions_BT, prefix=prefix)

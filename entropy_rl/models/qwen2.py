@@ -18,12 +18,12 @@ from jaxtyping import Array, Float, Int, Int32
 from entropy_rl.models.attention import attend, by_head, rope_angles, rotate
 from entropy_rl.models.cache import Cache, Prefix
 from entropy_rl.models.config import Qwen2Config
-from entropy_rl.models.embedding import embed
+from entropy_rl.models.embedding import embed, residual_axes
 from entropy_rl.models.linear import Kernel, linear
 from entropy_rl.models.parameters import TABLE, parameters
 from entropy_rl.models.rematerialization import Rematerialize, layer_input, rematerialized
 from entropy_rl.models.training_attention import TrainingAttention
-from entropy_rl.parallelism import constrain
+from entropy_rl.parallelism import SAMPLING_RULES, TRAINING_RULES, Rules, constrain
 from pallas_kernels.sharding import Shards
 
 
@@ -133,11 +133,12 @@ class Qwen2(nnx.Module):
         prefix: Prefix | None = None,
         *,
         keep_kv: bool = False,
+        rules: Rules = TRAINING_RULES,
     ) -> tuple[Float[Array, "B T D"], tuple[Array, Array] | None]:
         """Hidden states after the final norm and, with `keep_kv`, a prompt's keys and values [L, P, K, T, H].
 
         Attention is causal within each segment of the T tokens (0 is padding; None: one segment a row), and
-        full over the prefix, of which row b sees prompt b // G.
+        full over the prefix, of which row b sees prompt b // G. `rules` tell where the embedding lies.
         """
         num_prompts = tokens_BT.shape[0] if prefix is None else prefix.mask_PS.shape[0]
         attention = self.attention.bind(
@@ -157,7 +158,7 @@ class Qwen2(nnx.Module):
 
         body = rematerialized(body, self.rematerialize)
         shared = None if prefix is None else (prefix.k_LPKSH, prefix.v_LPKSH)
-        x_BTD, kv = jax.lax.scan(body, self._embed(tokens_BT), (layers, shared))
+        x_BTD, kv = jax.lax.scan(body, self._embed(tokens_BT, rules), (layers, shared))
         return self._final(x_BTD), kv
 
     def decode(
@@ -193,7 +194,7 @@ class Qwen2(nnx.Module):
 
         numbers = jnp.arange(self.config.num_layers, dtype=jnp.int32)
         # The cache is carried, not scanned over: the loop then writes one slot in place, not a layer's copy.
-        start = (self._embed(token_B[:, None], whole=True), cache.k_LPKGCH, cache.v_LPKGCH)
+        start = (self._embed(token_B[:, None], SAMPLING_RULES), cache.k_LPKGCH, cache.v_LPKGCH)
         earlier = tuple((segment.k_LPKGCH, segment.v_LPKGCH) for segment in past)
         xs = (numbers, layers, (prefix.k_LPKSH, prefix.v_LPKSH), earlier)
         (x_B1D, keys, values), _ = jax.lax.scan(body, start, xs)
@@ -205,11 +206,10 @@ class Qwen2(nnx.Module):
 
     def _residual(self, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
         """What passes from layer to layer, and is kept for the backward pass: cut over the whole mesh."""
-        even = self.mesh is not None and x_BTD.shape[1] % self.mesh.shape["tensor"] == 0
-        return constrain(x_BTD, ("batch", "positions" if even else None, None), self.mesh)
+        return constrain(x_BTD, residual_axes(x_BTD.shape[1], self.mesh), self.mesh)
 
-    def _embed(self, tokens_BT: Int32[Array, "B T"], *, whole: bool = False) -> Float[Array, "B T D"]:
-        return embed(self.embedding[...], tokens_BT, self.compute_dtype, self.mesh, whole=whole)
+    def _embed(self, tokens_BT: Int32[Array, "B T"], rules: Rules) -> Float[Array, "B T D"]:
+        return embed(self.embedding[...], tokens_BT, self.compute_dtype, self.mesh, rules)
 
     def _rope(self, positions_BT) -> tuple[Array, Array]:
         return rope_angles(positions_BT, self.config.head_dim, self.config.rope_theta)

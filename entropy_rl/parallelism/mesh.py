@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import jax
 from jax.experimental import mesh_utils
@@ -43,6 +43,11 @@ class MeshConfig:
     tensor: int = 1
     """Shards of heads, MLP and vocabulary."""
 
+    @property
+    def shape(self) -> dict[str, int]:
+        """Size of each mesh axis by its name, as `jax.sharding.Mesh.shape`."""
+        return {axis.name: getattr(self, axis.name) for axis in fields(self)}
+
     def __post_init__(self):
         if min(self.data, self.fsdp, self.tensor) < 1:
             raise ValueError(f"mesh axes must be at least 1, got {self}")
@@ -50,7 +55,7 @@ class MeshConfig:
     def build(self, devices: Sequence[jax.Device] | None = None) -> Mesh:
         """The mesh over the first data * fsdp * tensor of `devices` (default: all there are)."""
         devices = jax.devices() if devices is None else devices
-        shape = (self.data, self.fsdp, self.tensor)
+        shape = tuple(self.shape.values())
         if math.prod(shape) > len(devices):
             raise ValueError(
                 f"a mesh of {self.data} x {self.fsdp} x {self.tensor} needs {math.prod(shape)} devices, "
@@ -59,13 +64,33 @@ class MeshConfig:
         # Not jax.make_mesh: it refuses an axis of 8 on 4 x 4 x 4 chips, which takes half of one of theirs.
         used = devices[: math.prod(shape)]
         grid = mesh_utils.create_device_mesh(shape, used, allow_split_physical_axes=True)
-        return Mesh(grid, ("data", "fsdp", "tensor"), axis_types=(jax.sharding.AxisType.Auto,) * 3)
+        return Mesh(grid, tuple(self.shape), axis_types=(jax.sharding.AxisType.Auto,) * len(shape))
+
+
+def axes_of(logical_axis: str | None, rules: Rules = TRAINING_RULES) -> tuple[str, ...]:
+    """The mesh axes that cut a dimension of this name, none for None. Raises ValueError for unknown names."""
+    if logical_axis is None:
+        return ()
+    if logical_axis not in rules:
+        raise ValueError(
+            f"a logical axis must be one of {', '.join(rules)}, got {logical_axis!r}; add it to the table"
+        )
+    part = rules[logical_axis] or ()
+    return (part,) if isinstance(part, str) else part
+
+
+def num_shards(
+    mesh: Mesh | AbstractMesh | MeshConfig | None, logical_axis: str | None, rules: Rules = TRAINING_RULES
+) -> int:
+    """Into how many parts the mesh cuts a dimension of this logical name; one where the mesh is None."""
+    axes = axes_of(logical_axis, rules)
+    return 1 if mesh is None else math.prod(mesh.shape[axis] for axis in axes)
 
 
 def spec_of(logical_axes: Sequence[str | None], rules: Rules = TRAINING_RULES) -> PartitionSpec:
     """Partition of an array whose dimensions have these logical names. Raises ValueError on a collision."""
+    used = [mesh_axis for axis in logical_axes for mesh_axis in axes_of(axis, rules)]
     parts = [None if axis is None else rules[axis] for axis in logical_axes]
-    used = [name for part in parts if part for name in ((part,) if isinstance(part, str) else part)]
     if len(used) != len(set(used)):
         raise ValueError(
             f"two dimensions of {tuple(logical_axes)} fall on one mesh axis ({parts}); change the table"
@@ -78,12 +103,13 @@ def parameter_shardings(mesh: Mesh, logical_axes_tree, shape_tree, rules: Rules 
 
     def sharding(axes, leaf):
         spec = spec_of(axes, rules)
-        for size, part, axis in zip(leaf.shape, spec, axes, strict=True):
-            count = 1 if part is None else mesh.shape[part]
+        for size, axis in zip(leaf.shape, axes, strict=True):
+            count = num_shards(mesh, axis, rules)
             if size % count:
+                parts = " x ".join(axes_of(axis, rules))
                 raise ValueError(
-                    f"logical axis {axis} of size {size} cannot be cut into {count} equal shards (mesh axis "
-                    f"{part}); choose a mesh whose {part} axis divides it"
+                    f"logical axis {axis} of size {size} cannot be cut into {count} equal shards (mesh axes "
+                    f"{parts}); choose a mesh whose {parts} divides it"
                 )
         return NamedSharding(mesh, spec)
 

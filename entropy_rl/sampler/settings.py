@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from entropy_rl.models.policy import Policy
+from entropy_rl.parallelism import axes_of, num_shards
 from entropy_rl.sampler.draw import Sampling
 
 
@@ -37,12 +38,12 @@ class SamplerSettings:
             raise ValueError(
                 f"stop ids must be below the vocabulary size {self.policy.config.vocab_size}, got {outside}"
             )
-
-        shards = 1 if self.policy.shards is None else self.policy.shards.num_token_shards
+        shards = num_shards(self.policy.mesh, "batch")
         if self.prompts_per_wave is not None and (
             self.prompts_per_wave < 1 or self.prompts_per_wave % shards
         ):
+            axes = " * ".join(f"mesh.{axis}" for axis in axes_of("batch"))
             raise ValueError(
-                f"prompts_per_wave must be a positive multiple of mesh.data * mesh.fsdp = {shards}, got "
+                f"prompts_per_wave must be a positive multiple of {axes} = {shards}, got "
                 f"{self.prompts_per_wave}"
             )

@@ -83,7 +83,7 @@ def prefill_wave(
     """Runs the prompts, and draws the first token of each response."""
     policy, group, num_tokens = sampler.policy, sampler.num_samples, sampler.max_new_tokens
     batch = prompt_ids_PS.shape[0] * group
-    prefix, last_hidden_PD = policy.prefill(params, prompt_ids_PS, prompt_mask_PS)
+    prefix, last_hidden_PD = policy.prefill(params, prompt_ids_PS, prompt_mask_PS, SAMPLING_RULES)
     uniform_BT2 = token_uniforms(key, prompt_id_P, num_samples=group, num_tokens=num_tokens)
     uniform_2BT = constrain(jnp.moveaxis(uniform_BT2, -1, 0), (None, "batch", None), policy.mesh)
     nothing = Responses(

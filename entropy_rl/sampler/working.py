@@ -7,15 +7,23 @@ import jax.numpy as jnp
 
 from entropy_rl.models.parameters import logical_axes
 from entropy_rl.models.policy import Params, Policy
-from entropy_rl.parallelism import SAMPLING_RULES, constrain
+from entropy_rl.parallelism import SAMPLING_RULES, TRAINING_RULES, Rules, axes_of, constrain
 
 
 def differs(policy: Policy, params: Params) -> bool:
     """Whether decoding reads other arrays than these: in another dtype, or otherwise laid out."""
-    moves = policy.mesh is not None and policy.mesh.shape["fsdp"] > 1
+    names = set(jax.tree.leaves(logical_axes(policy.config)))
+    moves = any(_cuts(policy, name, TRAINING_RULES) != _cuts(policy, name, SAMPLING_RULES) for name in names)
     cast = jax.eval_shape(partial(_in_compute_dtype, policy), params)
     same = jax.tree.map(lambda new, old: new.dtype == old.dtype, cast, params)
     return moves or not all(jax.tree.leaves(same))
+
+
+def _cuts(policy: Policy, logical_axis: str, rules: Rules) -> list[str]:
+    """The mesh axes of more than one device that cut such a dimension."""
+    if policy.mesh is None:
+        return []
+    return [axis for axis in axes_of(logical_axis, rules) if policy.mesh.shape[axis] > 1]
 
 
 @partial(jax.jit, static_argnums=0)

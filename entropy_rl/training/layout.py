@@ -15,6 +15,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Int
 
 from entropy_rl.models.policy import Params, Policy
+from entropy_rl.parallelism import num_shards
 from entropy_rl.training.batch import Sequences
 from entropy_rl.training.packed_rows import (
     PackedRows,
@@ -152,7 +153,7 @@ class Packed(Layout):
         tokens_per_row = self.row_slots(rollout.prompt_ids_PS.shape[1] + T)
         return Geometry.of(
             num_sequences=P * G,
-            num_shards=1 if mesh is None else mesh.shape["data"] * mesh.shape["fsdp"],
+            num_shards=num_shards(mesh, "batch"),
             rows_per_shard=self.tokens_per_device // tokens_per_row,
             tokens_per_row=tokens_per_row,
             num_smaller_shapes=self.num_smaller_shapes,

@@ -130,3 +130,9 @@ def test_gradients_of_bf16_add_up_over_eight_devices(vocab_axis):
     mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     case = make_case(136, 7, 131, dtype="bfloat16", vocab_axis=vocab_axis)
     check(case, shards=Shards(mesh=mesh, tokens=("data",)))
+
+
+def test_a_hidden_dimension_cut_over_an_axis_that_cuts_no_tokens_is_refused():
+    mesh = jax.make_mesh((2,), ("fsdp",))
+    with pytest.raises(ValueError, match="must be one of those that cut tokens.*got 'fsdp' and"):
+        Shards(mesh=mesh, tokens=(), hidden="fsdp")
