@@ -83,8 +83,7 @@ class BatchConfig:
     @property
     def sequences_at_once(self) -> int:
         """Responses that are sampled together: those of a wave."""
-        prompts = min(self.prompts_per_wave or self.prompts_per_step, self.prompts_per_step)
-        return prompts * self.samples_per_prompt
+        return (self.prompts_per_wave or self.prompts_per_step) * self.samples_per_prompt
 
     def __post_init__(self):
         numbers = {"prompts_per_step": self.prompts_per_step, "prompts_per_update": self.prompts_per_update}
@@ -179,7 +178,12 @@ class RunConfig:
                 "num_steps, checkpoint_every_steps and max_skipped_updates must be at least 1, got "
                 f"{self.num_steps}, {self.checkpoint_every_steps} and {self.max_skipped_updates}"
             )
-        shards = self.num_shards
+        shards, wave = self.num_shards, self.batch.prompts_per_wave
+        if wave is not None and (wave % shards or not 0 < wave <= self.batch.prompts_per_step):
+            raise ValueError(
+                f"batch.prompts_per_wave must be a multiple of mesh.data * mesh.fsdp = {shards} and at most "
+                f"batch.prompts_per_step = {self.batch.prompts_per_step}, got {wave}"
+            )
         rows_at_once = {"batch.prompts_per_update": self.batch.prompts_per_update}
         match self.batch.layout:
             case Padded(num_microbatches=number):

@@ -37,6 +37,15 @@ def test_a_mesh_must_divide_what_it_cuts(tmp_path, layout, what):
         make_config(tmp_path, batch=batch, mesh=MeshConfig(data=2, fsdp=4))
 
 
+@pytest.mark.parametrize("prompts_per_wave", [0, -2, 3, 10])
+def test_a_wave_is_a_multiple_of_the_shards_and_at_most_a_step(tmp_path, prompts_per_wave):
+    batch = BatchConfig(prompts_per_step=8, prompts_per_update=4, prompts_per_wave=prompts_per_wave)
+    with pytest.raises(
+        ValueError, match=f"a multiple of mesh.data \\* mesh.fsdp = 2 .*, got {prompts_per_wave}"
+    ):
+        make_config(tmp_path, batch=batch, mesh=MeshConfig(fsdp=2))
+
+
 def test_a_budget_below_one_row_is_refused_before_anything_runs(tmp_path):
     batch = BatchConfig(prompts_per_step=4, prompts_per_update=2, layout=Packed(tokens_per_device=3))
     with pytest.raises(ValueError, match="raise batch.layout.tokens_per_device"):
@@ -59,7 +68,6 @@ def test_the_learner_works_in_the_layout_of_the_settings(tmp_path):
         ({"prompts_per_wave": 14}, 16, 6),  # 7 prompts would be too many for one shard
         ({"prompts_per_wave": 8}, 1, 64),
         ({"prompts_per_wave": 2}, 32, 2),  # one for each shard, however many samples there are
-        ({"prompts_per_wave": 99}, 16, 8),  # a wave is never more than a step
     ],
 )
 def test_a_wave_of_evaluation_has_no_more_sequences_than_one_of_training(

@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 from rich.console import Console
 
-from entropy_rl.commands.configured import Configured
+from entropy_rl.commands.configured import DEFAULT_CONFIG, Configured
 from entropy_rl.config import RunConfig
 from entropy_rl.config_file import load_config, topologies_of
 from entropy_rl.plan.job import Job
@@ -41,7 +41,7 @@ class Plan(Configured):
     sigma: float = 1.0
     """Standard deviation of the logarithm of lengths."""
     price_per_chip_hour: float | None = None
-    """Adds the price of the run."""
+    """Adds the price of the run, without evaluations."""
     recipes: tuple[Path, ...] = ()
     """Plan these files instead, each on all topologies that it names, and print one Markdown table."""
     weak_scaling: bool = False
@@ -53,6 +53,8 @@ class Plan(Configured):
         return load_config(path, topology if topology in named else None)
 
     def run(self) -> None:
+        self._refuse_what_would_be_ignored()
+        self._refuse_an_output_that_cannot_be_written()
         jax.config.update("jax_platforms", "cpu")  # whatever this machine has is not what is planned for
         if self.recipes:
             self._plan_recipes()
@@ -72,6 +74,36 @@ class Plan(Configured):
             _write_json(self.output, result)
         sys.exit(not plan.fits)
 
+    def _refuse_what_would_be_ignored(self) -> None:
+        given = self.config != DEFAULT_CONFIG or self.settings != self.load(self.config, self.topology)
+        if self.recipes and given:
+            raise ValueError(
+                "--recipes plans files as they are, so --config and settings of a run must be left out; plan "
+                "one of them by --config to change it"
+            )
+        alone = {
+            "--recipes": self.recipes,
+            "--estimate": self.estimate,
+            "--output": self.output,
+            "--price-per-chip-hour": self.price_per_chip_hour,
+        }
+        if self.weak_scaling and (ignored := [flag for flag, value in alone.items() if value]):
+            raise ValueError(
+                f"--weak-scaling compiles, and prints a table of memory and arithmetic: {', '.join(ignored)} "
+                "must be left out"
+            )
+
+    def _refuse_an_output_that_cannot_be_written(self) -> None:
+        """Before hours of compiling, not after."""
+        if self.output is None:
+            return
+        if self.recipes:
+            if self.output.exists() and not self.output.is_dir():
+                raise ValueError(f"--output must be a folder with --recipes, got the file {self.output}")
+            self.output.mkdir(parents=True, exist_ok=True)
+        elif self.output.is_dir() or not self.output.parent.is_dir():
+            raise ValueError(f"--output must be a file in a folder that exists, got {self.output}")
+
     def _plan_recipes(self) -> None:
         """Every recipe on every topology, each written as soon as it is planned."""
         plans = []
@@ -81,12 +113,11 @@ class Plan(Configured):
                 plans.append(plan)
                 if self.output is not None:
                     self._keep(plan)
-        print(recipe_table(plans))
+        print(recipe_table(plans, self.price_per_chip_hour))
         sys.exit(not all(plan.fits for plan in plans))
 
     def _keep(self, plan: StepPlan) -> None:
         """Writes what a plan of its own would print, and its JSON, into the folder of the output."""
-        self.output.mkdir(parents=True, exist_ok=True)
         name = f"{plan.job.config.name}.{plan.job.topology.name.replace(':', '-')}"
         _write_json(self.output / f"{name}.json", as_json(plan, self.price_per_chip_hour))
         with (self.output / f"{name}.txt").open("w") as file:

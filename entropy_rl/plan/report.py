@@ -15,14 +15,15 @@ def show(plan: Plan, console: Console, price: float | None = None) -> None:
     job, mesh = plan.job, plan.job.config.mesh
     console.print(
         f"[bold]{job.config.name}[/bold] on {job.topology.name}: {job.topology.num_chips} chips, mesh data "
-        f"{mesh.data} x fsdp {mesh.fsdp} x tensor {mesh.tensor}; rollouts in {job.num_waves} waves of "
-        f"{job.prompts_per_wave} prompts"
+        f"{mesh.data} x fsdp {mesh.fsdp} x tensor {mesh.tensor}; rollouts in {job.num_waves} "
+        f"{'wave' if job.num_waves == 1 else 'waves'} of {job.prompts_per_wave} prompts",
+        soft_wrap=True,
     )
-    console.print(_lengths(plan))
+    console.print(_lengths(plan), soft_wrap=True)
     console.print(_memory_table(plan))
     console.print(_time_table(plan))
     for line in summary(plan, price):
-        console.print(line)
+        console.print(line, soft_wrap=True)
 
 
 def show_suggestion(suggestion: Suggestion | None, console: Console) -> None:
@@ -33,7 +34,8 @@ def show_suggestion(suggestion: Suggestion | None, console: Console) -> None:
     plan = suggestion.plan
     console.print(
         f"The nearest setting that fits (peak {plan.peak.memory.total / GIB:.1f} GiB in {plan.peak.name}, "
-        f"{plan.step_seconds:,.0f} s a step):"
+        f"{plan.step_seconds:,.0f} s a step):",
+        soft_wrap=True,
     )
     console.print(f"    {suggestion.overrides}", soft_wrap=True)
 
@@ -50,7 +52,7 @@ def summary(plan: Plan, price: float | None = None) -> list[str]:
         f"useful arithmetic {plan.useful_share:.0%} of the peak during updates, "
         f"{plan.useful_share_of_step:.0%} of the whole step",
         f"{plan.chip_hours_per_step:,.1f} chip-hours a step, {plan.chip_hours:,.0f} for "
-        f"{plan.job.config.num_steps} steps"
+        f"{plan.job.config.num_steps} steps, without evaluations"
         + ("" if price is None else f": {price * plan.chip_hours:,.0f} at {price:g} a chip-hour"),
     ]
     if plan.chosen_wave is not None:
@@ -58,13 +60,15 @@ def summary(plan: Plan, price: float | None = None) -> list[str]:
     return lines + [f"{phase.name}: {phase.note}" for phase in plan.phases if phase.note]
 
 
-def recipe_table(plans: list[Plan]) -> str:
-    """One line of Markdown a plan."""
+def recipe_table(plans: list[Plan], price: float | None = None) -> str:
+    """One line of Markdown a plan; runs are counted without their evaluations."""
     lines = [
         "| recipe | topology | mesh | wave | peak GiB (phase) | usable | rollout s | old log-probs s "
         "| update s | step s | tokens/s | useful (update) | chip-hours a step | of the run |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
+    if price is not None:
+        lines = [f"{lines[0]} price at {price:g} |", f"{lines[1]}---|"]
     for plan in plans:
         mesh, seconds = plan.job.config.mesh, {phase.name: phase.seconds for phase in plan.phases}
         rollout = sum(seconds.get(name, 0.0) for name in ("reshard", "prefill", "decode"))
@@ -76,6 +80,7 @@ def recipe_table(plans: list[Plan]) -> str:
             f"| {plan.usable_bytes / GIB:.1f} | {rollout:,.0f} | {seconds['old_logp']:,.0f} "
             f"| {seconds['update']:,.0f} | {plan.step_seconds:,.0f} | {plan.tokens_per_second:,.0f} "
             f"| {plan.useful_share:.0%} | {plan.chip_hours_per_step:,.1f} | {plan.chip_hours:,.0f} |"
+            + ("" if price is None else f" {price * plan.chip_hours:,.0f} |")
         )
     return "\n".join(lines)
 

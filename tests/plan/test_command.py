@@ -94,6 +94,48 @@ def test_recipes_are_planned_on_all_their_topologies(recipe, tmp_path):
     assert json.loads(kept["small.v5e-2x4.json"])["topology"] == "v5e:2x4"
 
 
+def test_the_table_of_recipes_tells_prices(recipe):
+    text, _, _ = run("--estimate", "--recipes", recipe, "--price-per-chip-hour", 1e9)
+    head, rule, *rows = text.splitlines()
+    assert head.endswith("| of the run | price at 1e+09 |") and len(rows) == 2
+    assert {line.count("|") for line in (head, rule, *rows)} == {16}
+    plans, _, _ = run("--config", recipe, "--estimate", "--price-per-chip-hour", 1e9)
+    price = rows[0].split("|")[-2].strip()
+    assert f"for 5 steps, without evaluations: {price} at 1e+09 a chip-hour" in plans
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("--recipes", "{recipe}", "--config", "{recipe}"),
+        ("--recipes", "{recipe}", "--num-steps", 7),
+        ("--weak-scaling", "--recipes", "{recipe}"),
+        ("--config", "{recipe}", "--weak-scaling", "--estimate"),
+        ("--config", "{recipe}", "--weak-scaling", "--output", "plan.json"),
+        ("--config", "{recipe}", "--weak-scaling", "--price-per-chip-hour", 2),
+    ],
+)
+def test_what_would_be_ignored_is_refused(recipe, args):
+    _, told, code = run(*(str(arg).format(recipe=recipe) for arg in args))
+    assert code == 2 and "must be left out" in told
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_anything_is_planned(recipe, tmp_path):
+    for output in (tmp_path / "absent" / "plan.json", tmp_path):
+        text, told, code = run("--config", recipe, "--estimate", "--output", output)
+        assert code == 2 and "a file in a folder that exists" in told and text == ""
+    text, told, code = run("--recipes", recipe, "--estimate", "--output", recipe)
+    assert code == 2 and "must be a folder with --recipes" in told and text == ""
+
+
+def test_lines_are_not_cut_and_one_wave_is_no_waves(recipe):
+    text, _, _ = run("--config", recipe, "--estimate")
+    assert text.splitlines()[0].endswith("; rollouts in 1 wave of 16 prompts")
+    long = ("--batch.prompts-per-wave", 8, "--name", "n" * 100)
+    text, _, _ = run("--config", recipe, "--estimate", *long)
+    assert text.splitlines()[0].endswith("; rollouts in 2 waves of 8 prompts")
+
+
 def test_gpus_are_planned_by_the_same_formulas(recipe):
     text, _, code = run("--config", recipe, "--topology", "h100:2x2", "--estimate")
     assert code == 0 and "67.06 GiB usable" in text
