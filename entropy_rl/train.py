@@ -44,26 +44,34 @@ def train(config: RunConfig, *, resume: bool = False, overwrite: bool = False) -
     Preempted, with all that was done saved, after SIGTERM to any of its processes. An exception of one of
     several processes ends that process at once.
     """
-    check_folder(config, resume=resume, overwrite=overwrite)
-    check_mesh(config)
-    if is_main():
-        warn_about(config)
-    bench = Workbench.of(config)
-    done = come_so_far(bench, resume=resume)
-    with open_run(bench, done, resume=resume, overwrite=overwrite) as run:
-        state = begin(run)
-        run.report.say(introduction(bench))
-        try:
-            if done.unrecorded is not None:
-                done = end_step(run, state, done)
-            while done.step < config.num_steps:
-                run.requests.check()
-                state, metrics = take_step(bench, run.grader, state, done.step + 1, run.requests.check)
-                done = after_step(run, done, metrics)
-                done = end_step(run, state, done)
-        except Preempted:
-            raise Preempted(save_at_once(run, state, done)) from None
+    # SIGTERM is heard from here on, and obeyed when the folder is there that --resume looks for.
+    with StopRequests() as requests:
+        check_folder(config, resume=resume, overwrite=overwrite)
+        check_mesh(config)
+        if is_main():
+            warn_about(config)
+        bench = Workbench.of(config)
+        done = come_so_far(bench, resume=resume)
+        with open_run(bench, done, requests, resume=resume, overwrite=overwrite) as run:
+            make_steps(run, done)
     return run.report.finish()
+
+
+def make_steps(run: Run, done: Progress) -> None:
+    """All steps that are left. Raises Preempted when what was done is saved."""
+    bench, config = run.bench, run.config
+    state = begin(run)
+    run.report.say(introduction(bench))
+    try:
+        if done.unrecorded is not None:
+            done = end_step(run, state, done)
+        while done.step < config.num_steps:
+            run.requests.check()
+            state, metrics = take_step(bench, run.grader, state, done.step + 1, run.requests.check)
+            done = after_step(run, done, metrics)
+            done = end_step(run, state, done)
+    except Preempted:
+        raise Preempted(save_at_once(run, state, done)) from None
 
 
 def come_so_far(bench: Workbench, *, resume: bool) -> Progress:
@@ -83,11 +91,12 @@ def come_so_far(bench: Workbench, *, resume: bool) -> Progress:
 
 
 @contextmanager
-def open_run(bench: Workbench, done: Progress, *, resume: bool, overwrite: bool) -> Iterator[Run]:
+def open_run(
+    bench: Workbench, done: Progress, requests: StopRequests, *, resume: bool, overwrite: bool
+) -> Iterator[Run]:
     """The run with its folder, checkpoints and judges open."""
     config = bench.config
     with ExitStack() as stack:
-        requests = stack.enter_context(StopRequests())
         report = stack.enter_context(
             open_report(config, bench.start, done, resume=resume, overwrite=overwrite)
         )
@@ -147,7 +156,7 @@ def save(run: Run, state: TrainState, done: Progress) -> None:
 def save_at_once(run: Run, state: TrainState, done: Progress) -> str:
     """Saves a run that was asked to stop, and says how to go on."""
     if done.step == 0:
-        return "asked to stop before the first step was done; start it again, with --resume or --overwrite"
+        return "asked to stop before the first step was done: nothing to save; start it again with --resume"
     save(run, state, done)
     run.checkpoints.wait()
     return f"asked to stop; saved after step {done.step}; start it again with --resume to go on"

@@ -18,7 +18,9 @@ class Preempted(Exception):
 class StopRequests:
     """While entered, SIGTERM only asks to stop; `check` is where a run does so.
 
-    Signals reach a process only in its main thread; entered in another one, it hears nothing itself.
+    Left by Preempted, the process is about to end with a code of its own: SIGTERM, which a launcher may send
+    again meanwhile, then stays without effect. Signals reach a process only in its main thread; entered in
+    another one, it hears nothing itself.
     """
 
     def __init__(self):
@@ -30,9 +32,10 @@ class StopRequests:
             self._before = signal.signal(signal.SIGTERM, self._ask)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error_type: type[BaseException] | None, *_: object) -> None:
         if self._before is not None:
-            signal.signal(signal.SIGTERM, self._before)
+            stopping = error_type is not None and issubclass(error_type, Preempted)
+            signal.signal(signal.SIGTERM, signal.SIG_IGN if stopping else self._before)
 
     def check(self) -> None:
         """Raises Preempted when any process has been asked to stop; all processes must call it alike."""

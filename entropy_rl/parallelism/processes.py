@@ -20,6 +20,8 @@ from entropy_rl.parallelism.preemption import Preempted
 HEARTBEAT_TIMEOUT_SECONDS = 30
 """A process that is silent for so long is taken for dead, and the others end."""
 EXIT_FAILED = 1
+EXIT_REFUSED = 2
+"""Exit code of errors of the user, as of a single process (entropy_rl.cli)."""
 LOST = ("gloo", "nccl", "heartbeat", "coordination", "connection", "socket closed", "unavailable", "barrier")
 """Words, one of which is in every error that the death of another process makes."""
 
@@ -102,12 +104,13 @@ def fail_together() -> Iterator[None]:
     except BaseException as error:
         if not jax.distributed.is_initialized():
             raise
+        code = _exit_code(error)
         try:
             _explain(error)
             sys.stdout.flush()
             sys.stderr.flush()
         finally:  # even when nobody reads what is printed any more
-            exit_at_once(EXIT_FAILED)
+            exit_at_once(code)
 
 
 def _meet(me: Membership) -> None:
@@ -157,14 +160,16 @@ def _last_words(me: Membership) -> Iterator[None]:
         shell.communicate(b"farewell\n")
 
 
+def _exit_code(error: BaseException) -> int:
+    of_users = isinstance(error, ValueError | FileNotFoundError | RuntimeError)
+    of_jax = isinstance(error, jax.errors.JaxRuntimeError)
+    return EXIT_REFUSED if of_users and not of_jax and not _losses(error) else EXIT_FAILED
+
+
 def _explain(error: BaseException) -> None:
     """Says on standard error what ended this process."""
     me = f"process {jax.process_index()} of {jax.process_count()}"
-    chain = [error]
-    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
-        chain.append(cause)
-    lost = [e for e in chain if isinstance(e, jax.errors.JaxRuntimeError) and _is_of_others(e)]
-    if lost:
+    if lost := _losses(error):
         what = f"has lost another one, whose own output says why it ended ({_first_line(lost[0])})"
     elif isinstance(error, ValueError | FileNotFoundError):
         what = f"stops: {error}"
@@ -172,6 +177,14 @@ def _explain(error: BaseException) -> None:
         traceback.print_exception(error)
         what = f"stops: {type(error).__name__}: {error}"
     print(f"entropy_rl: {me} {what}", file=sys.stderr)
+
+
+def _losses(error: BaseException) -> list[BaseException]:
+    """Of an error and what caused it, those that the death of another process makes."""
+    chain = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
+        chain.append(cause)
+    return [e for e in chain if isinstance(e, jax.errors.JaxRuntimeError) and _is_of_others(e)]
 
 
 def _is_of_others(error: Exception) -> bool:

@@ -5,10 +5,12 @@ import signal
 import time
 from contextlib import nullcontext
 
+import jax
 import pytest
 
+import entropy_rl.workbench
 from entropy_rl.observability.run_record import read_rows
-from entropy_rl.parallelism import EXIT_PREEMPTED, Preempted
+from entropy_rl.parallelism import EXIT_PREEMPTED, Preempted, StopRequests, fail_together
 from entropy_rl.train import train
 from tests.processes.job import EvenLength, EvenTask, job
 from tests.processes.starting import await_rows, started, terminate
@@ -30,6 +32,14 @@ class Interrupted(EvenLength):
         return super().grade(prompts, responses)
 
 
+@pytest.fixture(autouse=True)
+def sigterm_as_before():
+    """A run that was asked to stop leaves SIGTERM ignored."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """The rows of a run that never stopped."""
@@ -45,15 +55,40 @@ def test_a_run_asked_to_stop_is_saved_and_goes_on_as_if_it_had_never_stopped(
     """The fifth grading is of the last step, which is made but not recorded: its evaluation is cut off."""
     config = job(tmp_path, "run")
     metrics = tmp_path / "run" / "metrics.jsonl"
-    before = signal.getsignal(signal.SIGTERM)
     with monkeypatch.context() as patch:
         patch.setattr(EvenTask, "open_grader", lambda task: nullcontext(Interrupted(grading)))
         with pytest.raises(Preempted, match=f"saved after step {grading}; .*--resume"):
             train(config)
-    assert signal.getsignal(signal.SIGTERM) == before
     assert [row["step"] for row in read_rows(metrics)] == recorded
     train(config, resume=True)
     assert without_times(read_rows(metrics)) == whole
+
+
+def test_a_run_asked_to_stop_while_it_starts_leaves_what_resume_begins_with(whole, tmp_path, monkeypatch):
+    config = job(tmp_path, "run")
+    loaded = entropy_rl.workbench.starting_policy
+
+    def interrupted(config):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return loaded(config)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("entropy_rl.workbench.starting_policy", interrupted)
+        with pytest.raises(Preempted, match="before the first step .* nothing to save; .*--resume"):
+            train(config)
+    train(config, resume=True)
+    assert without_times(read_rows(tmp_path / "run" / "metrics.jsonl")) == whole
+
+
+def test_sigterm_ends_no_process_that_is_stopping_already_and_means_what_it_meant_otherwise():
+    before = signal.getsignal(signal.SIGTERM)
+    with StopRequests() as requests:
+        requests.check()
+    assert signal.getsignal(signal.SIGTERM) == before
+    with pytest.raises(Preempted), StopRequests() as requests:
+        os.kill(os.getpid(), signal.SIGTERM)
+        requests.check()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 @pytest.mark.slow
@@ -71,6 +106,36 @@ def test_two_processes_of_which_one_is_asked_to_stop_both_stop_and_go_on(tmp_pat
         assert [worker.wait() for worker in workers] == [0, 0], workers[0].text
     expected = without_times(read_rows(tmp_path / "whole" / "metrics.jsonl"))
     assert without_times(read_rows(metrics)) == expected
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ValueError("must be"), 2),
+        (FileNotFoundError("config.json"), 2),
+        (RuntimeError("updates in a row were skipped"), 2),
+        (jax.errors.JaxRuntimeError("UNAVAILABLE: Connection reset"), 1),
+        (jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED"), 1),
+        (TypeError("a defect"), 1),
+    ],
+)
+def test_one_of_several_ends_with_the_code_that_one_alone_has_for_errors_of_the_user(
+    monkeypatch, error, code
+):
+    def end(code):
+        raise SystemExit(code)
+
+    monkeypatch.setattr("jax.distributed.is_initialized", lambda: True)
+    monkeypatch.setattr("entropy_rl.parallelism.processes.exit_at_once", end)
+    with pytest.raises(SystemExit) as ended, fail_together():
+        raise error
+    assert ended.value.code == code
+
+
+@pytest.mark.slow
+def test_two_processes_with_an_error_of_the_user_end_with_2(tmp_path):
+    with started(tmp_path, "absent", "eight", "--resume", **BOTH) as workers:
+        assert [worker.wait() for worker in workers] == [2, 2], workers[0].text
 
 
 @pytest.mark.slow
