@@ -3,7 +3,7 @@
     python -m entropy_rl train --config configs/qwen2_5_1_5b_gsm8k_kl_cov.py
 
 It reads policies/Qwen2.5-1.5B (the base model's Hugging Face folder) and GSM8K's two JSONL files.
-The optimiser's state and the f32 parameters take 19 GB, the KV cache of a rollout 75 GB in one piece: fit for
+The optimiser's state and the f32 parameters take 19 GB, the KV cache of a rollout 62 GB in one piece: fit for
 one GPU of 80 GB in waves, or for the eight chips of a v5e-8 (--topology v5e:2x4).
 Not run by us; no published result.
 """
