@@ -17,6 +17,9 @@ die() { echo "tpu_pod.sh: $*" >&2; exit 2; }
 
 options() {
     while [ $# -gt 0 ]; do
+        case $1 in --name | --zone | --project | --type | --runtime | --revision | --repository | --setup)
+            [[ ${2:---} != --* ]] || die "$1 needs a value; try --help" ;;
+        esac
         case $1 in
             --name) name=$2; shift ;; #: --name NAME        of the slice; needed
             --zone) place+=("--zone=$2"); shift ;; #: --zone ZONE        where it is; needed
@@ -36,20 +39,25 @@ options() {
     [ -n "$name" ] && [ ${#place[@]} -gt 0 ] || die "--name and --zone are needed"
 }
 
-name='' type='' runtime='' revision='' repository='' setup='' dry='' place=() tier=() training=()
-folder=entropy_rl
+name='' type='' runtime='' revision='' repository='' setup='' dry='' place=() tier=() training=() arguments=()
+folder=entropy_rl now='' unknown=0 code=''
 poll_seconds=${POLL_SECONDS:-60}
 
 on_workers() { # on_workers all|0 COMMAND
     act gcloud compute tpus tpu-vm ssh "$name" "${place[@]}" "--worker=$1" "--command=$2"
 }
 
-state() { # state ASSUMED: ABSENT, or UNKNOWN, or what the queue says: ACTIVE, SUSPENDED, FAILED, ...
+look() { # look ASSUMED: sets now to ABSENT, UNKNOWN, or what the queue says: ACTIVE, SUSPENDED, FAILED, ...
     local said
     if said=$(ask "$1" gcloud compute tpus queued-resources describe "$name" "${place[@]}" \
         "--format=value(state.state)" 2>&1); then
-        echo "${said##*$'\n'}"
-    elif [[ $said == *NOT_FOUND* ]]; then echo ABSENT; else echo UNKNOWN; fi
+        now=${said##*$'\n'} unknown=0
+    elif [[ $said == *NOT_FOUND* ]]; then now=ABSENT unknown=0
+    else
+        now=UNKNOWN unknown=$((unknown + 1))
+        echo "$said" >&2
+        [ $unknown -lt 5 ] || die "gcloud has failed to describe the slice five times in a row, as above"
+    fi
 }
 
 create() {
@@ -65,8 +73,7 @@ create() {
 }
 
 wait_for_slice() {
-    local now
-    while now=$(state ACTIVE); [ "$now" != ACTIVE ]; do
+    while look ACTIVE; [ "$now" != ACTIVE ]; do
         echo "$(date +%T) $now" >&2
         [[ $now =~ ^(ACCEPTED|CREATING|WAITING_FOR_RESOURCES|PROVISIONING|UNKNOWN)$ ]] || return
         sleep "$poll_seconds"
@@ -80,7 +87,8 @@ install() {
         get="{ [ -d $folder ] || git clone -q $(words "$repository") $folder; } && \
 git -C $folder fetch -q && git -C $folder checkout -q $(words "$revision")"
     else
-        act bash -c "git ls-files -zco --exclude-standard | tar --null -czf $archive -T -" || return
+        act bash -o pipefail -c \
+            "git ls-files -zco --exclude-standard | tar --null -czf $(words "$archive") -T -" || return
         act gcloud compute tpus tpu-vm scp "$archive" "$name:entropy_rl.tar.gz" "${place[@]}" --worker=all ||
             return
         get="mkdir -p $folder && tar -xzf entropy_rl.tar.gz -C $folder"
@@ -97,34 +105,66 @@ trap '' HUP; trap : TERM; .venv/bin/python -m entropy_rl train $(words "$@") >> 
 echo \$? > exit_code) 9> lock < /dev/null > /dev/null 2>&1 & }"
 }
 
-exit_code() { # Of machine 0; RUNNING, or GONE when the slice has been taken away.
-    local code
-    case $(state ACTIVE) in
+look_at_training() { # Sets code to machine 0's; RUNNING, or GONE when the slice has been taken away.
+    look ACTIVE
+    case $now in
         ACTIVE) code=$(ask 0 gcloud compute tpus tpu-vm ssh "$name" "${place[@]}" --worker=0 \
             "--command=cat $folder/exit_code 2>/dev/null || echo RUNNING" 2>/dev/null) || code=RUNNING ;;
         UNKNOWN) code=RUNNING ;;
         *) code=GONE ;;
     esac
-    echo "$code"
 }
 
+taken_away() { # The machines of a slice do not go all at once, and training fails when the first has gone.
+    local i
+    for i in 1 2 3; do
+        echo "Training failed with exit code $code; is the slice being taken away? ($i of 3)" >&2
+        sleep "$((poll_seconds / 2))"
+        look ACTIVE
+        [[ $now =~ ^(ACTIVE|UNKNOWN)$ ]] || return 0
+    done
+    return 1
+}
+
+resumed() { # Sets arguments to those of training, to go on from the last checkpoint.
+    local word
+    arguments=()
+    for word in "${training[@]}"; do [[ $word =~ ^--(resume|overwrite)$ ]] || arguments+=("$word"); done
+    arguments+=(--resume)
+}
+
+outlives_the_slice() { [[ " ${training[*]}" =~ " --checkpoint-folder"[\ =] ]]; }
+
 run() {
-    local code failures=0 again=()
+    local failures=0
+    arguments=("${training[@]}")
+    # Where checkpoints outlive it, an earlier call may have begun the run; if none has, --resume begins it.
+    if outlives_the_slice && [[ " ${training[*]} " != *" --overwrite "* ]]; then resumed; fi
     while [ $failures -lt 5 ]; do # a machine that has just come up may refuse a connection
-        case $(state ABSENT) in
-            ABSENT) create ;;
-            SUSPENDED | PREEMPTED) delete; create ;;
+        look ABSENT
+        case $now in
+            SUSPENDED | PREEMPTED) delete ;;
             FAILED) die "the request for the slice failed: gcloud compute tpus queued-resources describe" ;;
         esac
-        if wait_for_slice && install && start "${training[@]}" "${again[@]}"; then
-            while code=$(exit_code); [ "$code" = RUNNING ]; do sleep "$poll_seconds"; done
+        case $now in ABSENT | SUSPENDED | PREEMPTED)
+            create
+            outlives_the_slice || arguments=("${training[@]}") ;; # new machines hold nothing to go on from
+        esac
+        if wait_for_slice && install && start "${arguments[@]}"; then
+            while look_at_training; [ "$code" = RUNNING ]; do sleep "$poll_seconds"; done
+            if ! [[ $code =~ ^(0|2|75|143|GONE)$ ]] && taken_away; then code=GONE; fi
             case $code in
                 0) echo "Training has ended. The slice is still there: delete it." >&2; return ;;
-                75 | GONE) echo "Pre-empted ($code); going on from the last checkpoint." >&2 ;;
+                75 | GONE) resumed ;;
+                143) ;; # before the run had begun
                 *) echo "Training failed with exit code $code. See: follow" >&2; return "$code" ;;
             esac
-            failures=0 again=(--resume)
-        elif [ "$(state ACTIVE)" = ACTIVE ]; then failures=$((failures + 1)); fi
+            echo "Pre-empted ($code); going on from the last checkpoint." >&2
+            failures=0
+        else
+            look ACTIVE
+            [ "$now" != ACTIVE ] || failures=$((failures + 1))
+        fi
         sleep "$poll_seconds"
     done
     die "installing failed five times"
@@ -140,9 +180,13 @@ main() {
         create | install | delete | run) "$command" ;;
         wait) wait_for_slice ;;
         start) start "${training[@]}" ;;
-        resume) start "${training[@]}" --resume ;;
+        resume) resumed; start "${arguments[@]}" ;;
         follow) on_workers 0 "tail -n 1000 -F $folder/train.log" ;;
-        status) state ACTIVE; on_workers all "cat $folder/exit_code 2>/dev/null || echo RUNNING" ;;
+        status)
+            look ACTIVE
+            echo "$now"
+            on_workers all "cat $folder/exit_code 2>/dev/null || echo RUNNING"
+            ;;
         *) die "there is no command $command; try --help" ;;
     esac
 }

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from pallas_kernels.chips import GPU_CHIPS
 from tests.launch.stand_ins import ROOT, StandIns, says
 
 TRAINING = ["--config", "configs/tiny_kl_cov.py", "--name", "it's a test"]
@@ -31,6 +32,9 @@ def run(commands, *arguments, **kwargs):
     return commands.run(str(checkout / "launch/gpu.sh"), *arguments, **kwargs)
 
 
+MEMORY = ["env", "XLA_PYTHON_CLIENT_MEM_FRACTION=0.9"]
+
+
 def training_calls(commands):
     return [call for call in commands.calls if "entropy_rl" in " ".join(call)]
 
@@ -42,6 +46,48 @@ def test_one_machine_trains_here_and_again_after_75(commands):
     first, second = training_calls(commands)
     assert first == ["python", "-m", "entropy_rl", "train", *TRAINING]
     assert second == [*first, "--resume"]
+
+
+def test_what_was_to_be_overwritten_is_not_overwritten_again(commands):
+    answers = {"*entropy_rl train*": [says("", 75), says("")]}
+    assert run(commands, "--overwrite", *TRAINING, answers=answers).returncode == 0
+    assert [call[4:] for call in training_calls(commands)] == [
+        ["--overwrite", *TRAINING],
+        [*TRAINING, "--resume"],
+    ]
+
+
+def test_after_143_it_starts_as_it_was_but_not_for_ever(commands):
+    """SIGTERM came before the run had a folder; srun sends it too, where one process refuses arguments."""
+    answers = {"*entropy_rl train*": [says("", 143), says("")]}
+    assert run(commands, *TRAINING, answers=answers).returncode == 0
+    assert [call[4:] for call in training_calls(commands)] == [TRAINING] * 2
+    assert run(commands, *TRAINING, answers={"srun*": [says("", 143)]}, **JOB).returncode == 143
+    assert len(training_calls(commands)) == 3
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--hosts"],
+        ["--hosts", "--dry-run"],
+        ["--port"],
+        ["--folder"],
+        [*TRAINING, "--port", "9000"],
+        [*TRAINING, "--dry-run"],
+        [*TRAINING, "--hosts=a,b"],
+    ],
+)
+def test_options_without_values_or_among_those_of_training_are_refused(commands, arguments):
+    done = run(commands, *arguments)
+    assert done.returncode == 2 and done.stderr.startswith("gpu.sh: --") and commands.calls == []
+
+
+def test_training_has_the_share_of_memory_that_the_plan_counts_or_the_user_s_own(commands):
+    counted = {chip.memory_fraction for chip in GPU_CHIPS.values()}
+    assert MEMORY == ["env", *(f"XLA_PYTHON_CLIENT_MEM_FRACTION={share}" for share in counted)]
+    printed = run(commands, "--dry-run", *TRAINING, XLA_PYTHON_CLIENT_MEM_FRACTION="0.8")
+    assert printed.stdout.startswith("env XLA_PYTHON_CLIENT_MEM_FRACTION=0.8 ")
 
 
 def test_other_exit_codes_end_it(commands):
@@ -57,7 +103,7 @@ def test_each_host_gets_its_number_and_the_first_one_s_address(commands):
     for number, call in enumerate(calls):
         assert shlex.split(call[-1]) == [
             *("cd", "/my code", "&&"),
-            *(".venv/bin/python", "-m", "entropy_rl", "train", *TRAINING),
+            *(*MEMORY, ".venv/bin/python", "-m", "entropy_rl", "train", *TRAINING),
             *("--coordinator", "a:9000", "--num-processes", "3", "--process-id", str(number)),
         ]
 
@@ -81,7 +127,7 @@ def test_a_slurm_job_starts_a_process_on_each_node(commands):
     (call,) = training_calls(commands)
     assert call == [
         *("srun", "--ntasks-per-node=1", "--kill-on-bad-exit=1"),
-        *(".venv/bin/python", "-m", "entropy_rl", "train", *TRAINING),
+        *(*MEMORY, ".venv/bin/python", "-m", "entropy_rl", "train", *TRAINING),
     ]
 
 
@@ -109,4 +155,6 @@ def test_a_dry_run_prints_the_commands_that_are_issued(commands, options, enviro
     issued = [
         [word.replace(".venv/bin/python", "python", 1) for word in call] for call in training_calls(commands)
     ]
+    if issued[0][0] == "python":  # env has become it
+        issued = [[*MEMORY, *call] for call in issued]
     assert lines and sorted(lines) == sorted(issued)

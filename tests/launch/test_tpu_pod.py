@@ -79,8 +79,60 @@ def test_a_slice_that_was_taken_away_is_made_anew_and_training_resumed(gcloud):
     assert done.returncode == 0, done.stderr
     made = ["create", "copy", "install", "start"]
     assert verbs(gcloud.calls) == [*made, "delete", *made]
-    first, second = start_of(gcloud.calls)
-    assert "--resume" not in first and " --resume >>" in second
+    assert ["--resume" in start for start in start_of(gcloud.calls)] == [False, False]
+    kept = [*TRAINING, "--checkpoint-folder", "gs://b/runs"]
+    answers = {DESCRIBE: states, EXIT_CODE: [says("RUNNING"), DONE]}
+    assert gcloud.run("tpu_pod.sh", "run", *SLICE, *kept, answers=answers).returncode == 0
+    assert [" --resume >>" in start for start in start_of(gcloud.calls)] == [True, True]
+
+
+@pytest.mark.parametrize("folder", [["--checkpoint-folder", "gs://b"], ["--checkpoint-folder=gs://b"]])
+def test_run_issued_again_goes_on_where_checkpoints_are_kept(gcloud, folder):
+    """Whether an earlier call began the run is not known here; --resume begins where none has."""
+    answers = {DESCRIBE: [ACTIVE], EXIT_CODE: [DONE]}
+    gcloud.run("tpu_pod.sh", "run", *SLICE, *TRAINING, *folder, answers=answers)
+    assert start_of(gcloud.calls)[0].count(" --resume") == 1
+    gcloud.run("tpu_pod.sh", "run", *SLICE, *TRAINING, *folder, "--resume", answers=answers)
+    assert start_of(gcloud.calls)[0].count(" --resume") == 1
+
+
+def test_what_was_to_be_overwritten_is_not_overwritten_again(gcloud):
+    training = [*TRAINING, "--overwrite", "--checkpoint-folder", "gs://b"]
+    answers = {DESCRIBE: [ACTIVE], EXIT_CODE: [PREEMPTED, DONE]}
+    gcloud.run("tpu_pod.sh", "run", *SLICE, *training, answers=answers)
+    starts = start_of(gcloud.calls)
+    assert [("--overwrite" in start, "--resume" in start) for start in starts] == [
+        (True, False),
+        (False, True),
+    ]
+
+
+def test_a_machine_that_was_asked_to_stop_before_training_began_starts_as_it_was(gcloud):
+    answers = {DESCRIBE: [ACTIVE], EXIT_CODE: [says("143"), DONE]}
+    assert gcloud.run("tpu_pod.sh", "run", *SLICE, *TRAINING, answers=answers).returncode == 0
+    assert ["--resume" in start for start in start_of(gcloud.calls)] == [False, False]
+
+
+def test_a_slice_whose_machines_go_one_after_another_is_made_anew(gcloud):
+    """Training fails on the others first; the queue says so a while later."""
+    states = [ACTIVE] * 4 + [says("SUSPENDING"), says("SUSPENDED"), ACTIVE]
+    answers = {DESCRIBE: states, EXIT_CODE: [says("1"), DONE]}
+    done = gcloud.run("tpu_pod.sh", "run", *SLICE, *TRAINING, answers=answers)
+    assert done.returncode == 0, done.stderr
+    assert verbs(gcloud.calls) == ["copy", "install", "start", "delete", "create", "copy", "install", "start"]
+
+
+def test_an_error_that_is_not_the_slice_s_is_reported_after_a_while(gcloud):
+    answers = {DESCRIBE: [ACTIVE], EXIT_CODE: [says("1")]}
+    done = gcloud.run("tpu_pod.sh", "run", *SLICE, *TRAINING, answers=answers)
+    assert done.returncode == 1 and verbs(gcloud.calls) == ["copy", "install", "start"]
+
+
+@pytest.mark.parametrize("command", ["run", "wait"])
+def test_gcloud_that_cannot_be_asked_is_not_asked_for_ever(gcloud, command):
+    answers = {DESCRIBE: [says("ERROR: You do not currently have an active account selected.", 1)]}
+    done = gcloud.run("tpu_pod.sh", command, *SLICE, *TRAINING, answers=answers)
+    assert done.returncode == 2 and len(gcloud.calls) == 5 and "active account" in done.stderr
 
 
 def test_exit_code_75_is_resumed_on_the_slice_when_that_is_still_there(gcloud):
@@ -147,6 +199,13 @@ def test_a_worker_runs_training_with_the_very_arguments_and_keeps_log_and_exit_c
     ]
 
 
+def test_a_checkout_that_cannot_be_packed_is_not_copied(gcloud):
+    git = gcloud.folder / "git"
+    git.write_text("#!/bin/sh\nexit 128\n")
+    git.chmod(0o755)
+    assert gcloud.run("tpu_pod.sh", "install", *PLACE).returncode == 128 and gcloud.calls == []
+
+
 def test_a_revision_is_cloned_instead_and_the_setup_follows(gcloud):
     options = [
         "--revision",
@@ -163,7 +222,16 @@ def test_a_revision_is_cloned_instead_and_the_setup_follows(gcloud):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["create", "--name", "a"], ["create", *PLACE], ["fly", *PLACE], ["create", "--nome", "a"]]
+    "arguments",
+    [
+        ["create", "--name", "a"],
+        ["create", *PLACE],
+        ["fly", *PLACE],
+        ["create", "--nome", "a"],
+        ["create", "--name"],
+        ["create", "--name", "--zone", "us-east5-a"],
+        ["install", *PLACE, "--setup"],
+    ],
 )
 def test_what_cannot_work_is_refused_before_gcloud_is_called(gcloud, arguments):
     done = gcloud.run("tpu_pod.sh", *arguments)
