@@ -57,7 +57,10 @@ def load_policy(config: RunConfig, directory: Path) -> StoredPolicy:
 
 
 def warm_start_folder(config: RunConfig) -> Path:
-    """Where the warm start of these settings is kept: its name is a digest of all that decides it."""
+    """Where the warm start of these settings is kept: its name is a digest of all that decides it.
+
+    Of what the main process sees, for all: the times of a policy folder's files differ between machines.
+    """
     parts = [
         FORMAT_VERSION,
         config.policy,
@@ -72,7 +75,8 @@ def warm_start_folder(config: RunConfig) -> Path:
         for file in sorted(config.policy.directory.iterdir()):
             status = file.stat()
             digest.update(f"{file.name} {status.st_size} {status.st_mtime_ns}".encode())
-    return config.warm_start.cache_folder / f"warm-start-{digest.hexdigest()[:12]}"
+    digest_of_main = share(np.frombuffer(digest.digest(), np.uint8))[0].tobytes().hex()
+    return config.warm_start.cache_folder / f"warm-start-{digest_of_main[:12]}"
 
 
 def make_warm_start(config: RunConfig, output: Path) -> None:

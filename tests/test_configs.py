@@ -1,8 +1,11 @@
 """Every file in configs/ can be run as its docstring says, and the tiny ones can be compared."""
 
 import ast
+import os
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from entropy_rl.config import PolicyConfig
@@ -45,6 +48,22 @@ def test_the_tiny_runs_differ_in_their_objective_alone():
 
 def test_the_tiny_runs_share_one_cached_warm_start():
     assert len({warm_start_folder(load_config(path)) for path in TINY}) == 1
+
+
+def test_all_processes_look_where_the_main_one_does_for_a_warm_start(monkeypatch, tmp_path):
+    """A copied policy folder has other times on another machine."""
+    (tmp_path / "config.json").write_text("{}")
+    tiny = load_config(TINY[0])
+    config = replace(tiny, policy=replace(tiny.policy, architecture=None, directory=tmp_path))
+    of_main = warm_start_folder(config)
+    os.utime(tmp_path / "config.json", ns=(7, 7))
+    mine, seen = warm_start_folder(config), bytes.fromhex(of_main.name.removeprefix("warm-start-"))
+
+    def share_with_main(digest):
+        return np.stack([np.frombuffer(seen.ljust(len(digest)), np.uint8), digest])
+
+    monkeypatch.setattr("entropy_rl.starting_policy.share", share_with_main)
+    assert mine != of_main and warm_start_folder(config) == of_main
 
 
 def test_the_default_job_leaves_something_to_learn_and_makes_several_updates_a_rollout():
