@@ -151,9 +151,14 @@ def test_the_run_is_as_long_as_the_paper_s_curves(name):
 
 
 @recipes
+def test_checkpoints_are_four_times_as_many_as_the_scripts_make(name):
+    assert recipe(name).checkpoint_every_steps == 32 // 4  # spot slices are taken away within hours
+
+
+@recipes
 def test_the_policy_is_published_qwen_in_f32_that_computes_in_bf16(name):
     policy = recipe(name).policy
-    sizes = {"7b": (28, 3584, 18944, 28, 4, 152064), "32b": (64, 5120, 27648, 40, 8, 152064)}
+    sizes = {"7b": (28, 3584, 18944, 28, 4, 128, 152064), "32b": (64, 5120, 27648, 40, 8, 128, 152064)}
     known = policy.architecture
     assert sizes[size_of(name)] == (
         known.num_layers,
@@ -161,8 +166,10 @@ def test_the_policy_is_published_qwen_in_f32_that_computes_in_bf16(name):
         known.intermediate_size,
         known.num_heads,
         known.num_kv_heads,
+        known.head_dim,
         known.vocab_size,
     )
+    assert known.rope_theta == 1e6 and not known.tie_embeddings and not known.qk_norm
     assert policy.directory.name == f"Qwen2.5-{size_of(name).upper()}"
     assert (policy.param_dtype, policy.compute_dtype) == ("float32", "bfloat16")
 
