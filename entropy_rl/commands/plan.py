@@ -35,10 +35,11 @@ class Plan(Configured):
     output: Path | None = None
     """File that receives the plan as JSON; with --recipes a folder, of NAME.TOPOLOGY.json and .txt."""
     mean_response_tokens: float = 1000.0
-    """Mean of the responses' lengths, log-normal and cut at the task's longest; at most half of that."""
+    """Mean of the responses' lengths, log-normal and cut at the task's longest; at most half of that. The
+    default is that of the paper's runs."""
     mean_prompt_tokens: float = 200.0
     """The same of the prompts."""
-    sigma: float = 1.0
+    sigma: float = Lengths.sigma
     """Standard deviation of the logarithm of lengths."""
     price_per_chip_hour: float | None = None
     """Adds the price of the run, without evaluations."""

@@ -11,7 +11,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from entropy_rl.plan.hlo import Computation, Expected, Instruction, Module, num_bytes, shapes
+from entropy_rl.plan.hlo import (
+    Computation,
+    Expected,
+    Instruction,
+    Module,
+    Taken,
+    every_branch,
+    num_bytes,
+    shapes,
+)
 
 KINDS = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
 
@@ -32,10 +41,12 @@ class Collective:
     """Where it comes from."""
 
 
-def collectives(module: Module, num_devices: int, expected: Expected) -> list[Collective]:
+def collectives(
+    module: Module, num_devices: int, expected: Expected, taken: Taken = every_branch
+) -> list[Collective]:
     """All collectives of a program for so many devices; an asynchronous one counts at its start."""
     found, seen = [], set()
-    for instruction, times, computation in module.executions(expected):
+    for instruction, times, computation in module.executions(expected, taken):
         kind = instruction.opcode.removesuffix("-start")
         if kind not in KINDS:
             continue
@@ -78,8 +89,9 @@ def _results(instruction: Instruction) -> list[tuple[str, tuple[int, ...]]]:
 def _members(instruction: Instruction, num_devices: int) -> tuple[int, ...]:
     """The first group: of lists, of a transposed iota, or of axes of a mesh."""
     text = instruction.attributes
-    if pairs := re.search(r"source_target_pairs=\{\{(\d+),(\d+)\}", text):
-        return int(pairs[1]), int(pairs[2])
+    if pairs := re.search(r"source_target_pairs=\{([{}\d,]*)\}", text):
+        moved = ((int(a), int(b)) for a, b in re.findall(r"\{(\d+),(\d+)\}", pairs[1]) if a != b)
+        return next(moved, (0,))
     if listed := re.search(r"replica_groups=\{\{([\d,]+)\}", text):
         return tuple(int(number) for number in listed[1].split(","))
     if iota := re.search(r"replica_groups=\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?", text):

@@ -59,6 +59,15 @@ class Computation:
         return {instruction.name: instruction for instruction in self.instructions}
 
 
+Taken = Callable[[Computation], float]
+"""From a branch of a conditional to how often it is taken, of all times that the conditional is reached."""
+
+
+def every_branch(branch: Computation) -> float:
+    """As if each were taken: more than can be."""
+    return 1.0
+
+
 @dataclass(frozen=True)
 class Module:
     """A whole program."""
@@ -66,14 +75,16 @@ class Module:
     computations: dict[str, Computation]
     entry: str
 
-    def executions(self, expected: Expected) -> Iterator[tuple[Instruction, float, Computation]]:
-        """Every instruction with how often it is executed; of a conditional, as if every branch were taken.
+    def executions(
+        self, expected: Expected, taken: Taken = every_branch
+    ) -> Iterator[tuple[Instruction, float, Computation]]:
+        """Every instruction with how often it is executed, in the mean.
 
         A computation that several instructions call comes once for each.
         """
-        yield from self._executions(self.entry, 1.0, expected)
+        yield from self._executions(self.entry, 1.0, expected, taken)
 
-    def _executions(self, name: str, times: float, expected: Expected):
+    def _executions(self, name: str, times: float, expected: Expected, taken: Taken):
         for instruction in self.computations[name].instructions:
             yield instruction, times, self.computations[name]
             if instruction.opcode.endswith("-done") or instruction.opcode == "async-update":
@@ -81,7 +92,9 @@ class Module:
             turns = self.trip_count(instruction, expected) if instruction.opcode == "while" else 1.0
             for called in _called(instruction):
                 if called in self.computations:
-                    yield from self._executions(called, times * turns, expected)
+                    is_branch = instruction.opcode == "conditional"
+                    share = taken(self.computations[called]) if is_branch else 1.0
+                    yield from self._executions(called, times * turns * share, expected, taken)
 
     def trip_count(self, loop: Instruction, expected: Expected) -> float:
         """How often the body of a while loop is executed."""

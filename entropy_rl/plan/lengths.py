@@ -6,9 +6,6 @@ from functools import cached_property
 import numpy as np
 from scipy.special import ndtr
 
-DEFAULT_MEAN = 1000.0
-"""Mean response of the paper's runs, tokens."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Lengths:
@@ -31,7 +28,7 @@ class Lengths:
             )
 
     @classmethod
-    def at_most(cls, longest: int, mean: float = DEFAULT_MEAN, sigma: float = 1.0) -> "Lengths":
+    def at_most(cls, longest: int, mean: float, sigma: float) -> "Lengths":
         """Of that mean, or half the longest allowed where that is less."""
         return cls(mean=max(min(mean, longest / 2), 1.0), longest=longest, sigma=sigma)
 
@@ -57,20 +54,9 @@ class Lengths:
         """E[length^2]."""
         return float(((2 * np.arange(self.longest) + 1) * self.survival).sum())
 
-    @property
-    def cut_fraction(self) -> float:
-        """Share of sequences that reach the longest length."""
-        return float(self.survival[-1])
-
     def expected_longest(self, num_sequences: int) -> float:
         """Expected maximum over independent sequences: how long a wave is decoded until all have ended."""
         return float((1 - (1 - self.survival) ** num_sequences).sum())
-
-    def expected_live_tokens(self, num_sequences: int) -> float:
-        """Mean over a wave's decode steps of the tokens that its unfinished sequences have reached so far."""
-        t = np.arange(self.longest)
-        going_on = 1 - (1 - self.survival) ** num_sequences
-        return float(num_sequences * (t * self.survival).sum() / going_on.sum())
 
     def quantiles(self, num: int) -> np.ndarray:
         """`num` lengths that stand for the distribution, int64, from the longest to the shortest."""

@@ -6,7 +6,7 @@ from functools import cached_property
 
 from entropy_rl.plan import work as formulas
 from entropy_rl.plan.collectives import Collective, collectives
-from entropy_rl.plan.hlo import Instruction, parse, shapes
+from entropy_rl.plan.hlo import Computation, Instruction, parse, shapes
 from entropy_rl.plan.job import Job
 from entropy_rl.plan.memory import KINDS, Memory, compiled, estimated, sampler_differs, too_large
 from entropy_rl.plan.programs import PHASES, DoesNotFitError, Program, Programs
@@ -202,7 +202,10 @@ def _work(job: Job, name: str) -> tuple[Work, float]:
 
 def _collectives(job: Job, name: str, program: Program) -> list[Collective]:
     return collectives(
-        parse(program.text), job.topology.num_chips, lambda loop: expected_turns(job, name, loop)
+        parse(program.text),
+        job.topology.num_chips,
+        lambda loop: expected_turns(job, name, loop),
+        lambda branch: share_of_updates(job, branch),
     )
 
 
@@ -218,6 +221,13 @@ def expected_turns(job: Job, name: str, loop: Instruction) -> float:
         if (most, rows // job.num_shards, slots) in carried:
             return number
     return sum(job.microbatches) / len(job.microbatches)
+
+
+def share_of_updates(job: Job, branch: Computation) -> float:
+    """Of a step's updates, those that take a branch of the update: the pass in which tokens are chosen ahead
+    of the gradient is left out of a step's first. All else that is decided there is small, and counted."""
+    chooses = any("/jit(_log_probs)/" in instruction.op_name for instruction in branch.instructions)
+    return job.num_selections / job.num_updates if chooses else 1.0
 
 
 def as_json(plan: Plan, price: float | None = None) -> dict:

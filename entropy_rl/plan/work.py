@@ -3,9 +3,11 @@
 Assumptions. Attention is counted as it is run: in packed rows splash attention computes all pairs under the
 diagonal of a row, also those of different sequences; other implementations compute all pairs. The backward
 pass takes two products for each of the forward pass; attention kernels compute their scores again, and token
-statistics their logits. Each product reads its operands from high-bandwidth memory once and writes its result
-once; what lies between is fused. Parameters cross the network in the compute dtype, once forward and once
-backward, gradients in f32 once a micro-batch. Rows that have ended are decoded on until their wave ends.
+statistics their logits. Of an embedding that is no head only rows are read, which count as nothing, and
+tokens' states are sent instead of it. Each product reads its operands from high-bandwidth memory once and
+writes its result once; what lies between is fused. Parameters cross the network in the compute dtype, once
+forward and once backward, gradients in f32 once a micro-batch. Rows that have ended are decoded on until
+their wave ends.
 """
 
 from dataclasses import dataclass, field
@@ -118,7 +120,7 @@ def update(job: Job) -> Work:
             + passes * _activation_bytes(job, tokens),
             sent=_tensor_traffic(job, tokens, passes=passes - 1)
             | {
-                "fsdp": 2 * _gather(job) + F32 * _left(mesh.fsdp) * count(c) / mesh.tensor,
+                "fsdp": 2 * _gather(job) + F32 * _left(mesh.fsdp) * _num_read(job) / mesh.tensor,
                 "data": 2 * F32 * _left(mesh.data) * own,
             },
         )
@@ -152,9 +154,15 @@ def _left(n: int) -> float:
     return (n - 1) / n
 
 
+def _num_read(job: Job) -> int:
+    """Parameters that a pass reads whole."""
+    c = job.architecture
+    return count(c) - (0 if c.tie_embeddings else c.vocab_size * c.hidden_size)
+
+
 def _weights_bytes(job: Job) -> float:
-    """All parameters in the compute dtype."""
-    return float(item_bytes(job) * count(job.architecture))
+    """The same in the compute dtype."""
+    return float(item_bytes(job) * _num_read(job))
 
 
 def _gather(job: Job) -> float:

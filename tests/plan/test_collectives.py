@@ -60,7 +60,7 @@ ENTRY %main (p: f32[3]) -> f32[3] {
   %wide = f32[40]{0} broadcast(%p), dimensions={}
   %rs = ((f32[40]{0}), f32[10]{0}) async-start(%wide), calls=%async_body
   %done = f32[10]{0} async-done(%rs), calls=%async_body
-  %moved = f32[3]{0} collective-permute(%p), channel_id=6, source_target_pairs={{0,1},{1,0}}
+  %moved = f32[3]{0} collective-permute(%p), channel_id=6, source_target_pairs={{0,0},{1,2},{2,1}}
   %both = f32[3]{0} all-reduce(%p), channel_id=7, replica_groups=mesh['x'=2,'y'=4] {'y':(2)2}, to_apply=%add
   %alone = f32[3]{0} all-reduce(%p), channel_id=8, replica_groups={{0},{1}}, to_apply=%add
   %t = (s32[], f32[3]{0}) tuple(%p, %p)
@@ -75,7 +75,7 @@ def test_every_collective_is_counted_once_for_each_turn_of_its_loops():
     seen = [(c.kind, c.bytes_sent, c.times, c.members) for c in found]
     assert seen == [
         ("reduce-scatter", 3 / 4 * 160, 1, (0, 1, 2, 3)),
-        ("collective-permute", 12, 1, (0, 1)),
+        ("collective-permute", 12, 1, (1, 2)),
         ("all-reduce", 2 * 1 / 2 * 12, 1, (0, 1)),
         ("all-gather", 3 / 4 * 48, 2.5 * 7, (0, 1, 2, 3)),
         ("all-reduce", 2 * 1 / 2 * 12, 2.5 * 7, (0, 2)),
@@ -172,6 +172,34 @@ def test_every_collective_of_a_compiled_program_is_parsed(tpu_devices, without_t
     found = {i.name for c in parse(text).computations.values() for i in c.instructions if i.opcode in KINDS}
     written = re.findall(rf"%([\w.\-]+) = [^\n]*? (?:{'|'.join(KINDS)})\(", text)
     assert found == set(written) and len(found) > 20
+
+
+def test_a_branch_counts_as_often_as_it_is_taken():
+    text = """\
+%often (p: f32[40]) -> f32[40] {
+  %p = f32[40]{0} parameter(0)
+  ROOT %sum = f32[40]{0} all-reduce(%p), channel_id=1, replica_groups={{0,1}}, to_apply=%add
+}
+
+%seldom (p: f32[40]) -> f32[40] {
+  %p = f32[40]{0} parameter(0)
+  ROOT %other = f32[40]{0} all-reduce(%p), channel_id=1, replica_groups={{0,1}}, to_apply=%add
+}
+
+ENTRY %main (p: f32[40], q: pred[]) -> f32[40] {
+  %p = f32[40]{0} parameter(0)
+  %q = pred[] parameter(1)
+  ROOT %out = f32[40]{0} conditional(%q, %p, %p), BRANCHES
+}
+"""
+    for branches in (
+        "branch_computations={%often, %seldom}",
+        "true_computation=%often, false_computation=%seldom",
+    ):
+        module = parse(text.replace("BRANCHES", branches))
+        found = collectives(module, 2, lambda loop: 1.0, lambda branch: {"seldom": 0.25}.get(branch.name, 1))
+        assert [c.times for c in found] == [1, 0.25]
+        assert [c.times for c in collectives(module, 2, lambda loop: 1.0)] == [1, 1]
 
 
 def test_a_scan_over_sharded_layers_gathers_each_layer_once():

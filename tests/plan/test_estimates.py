@@ -76,6 +76,13 @@ def test_only_an_objective_that_selects_ahead_takes_another_forward_pass():
     assert more == pytest.approx(work.log_probs(plain).flops / 2)
 
 
+def test_of_an_embedding_that_is_no_head_decoding_reads_no_table():
+    untied = replace(WIDE, tie_embeddings=False)
+    config = replace(CONFIG, policy=replace(CONFIG.policy, architecture=untied))
+    assert count(untied) > count(WIDE)
+    assert work.decode_step(small_job(config=config)) == work.decode_step(small_job())
+
+
 def test_waves_are_as_large_as_fits():
     job = small_job(samples_per_prompt=48)
     assert job.wave_sizes == [16, 8, 4, 2]
