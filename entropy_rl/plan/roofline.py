@@ -45,10 +45,11 @@ def times(chip: Chip, work: Work, network_seconds: float) -> Times:
 
 def seconds_of(collectives: list[Collective], topology: Topology, places: np.ndarray) -> float:
     """One after another over the links that each has; `places` are those of the mesh's devices in order."""
-    return sum(
+    seconds = (
         collective.times * collective.bytes_sent / topology.bytes_per_s(places[list(collective.members)])
         for collective in collectives
     )
+    return sum(seconds, start=0.0)
 
 
 def seconds_of_axes(sent: dict[str, float], job: Job) -> float:
@@ -56,6 +57,7 @@ def seconds_of_axes(sent: dict[str, float], job: Job) -> float:
     mesh, places = job.config.mesh, job.topology.places()
     numbers = np.arange(job.topology.num_chips).reshape(mesh.data, mesh.fsdp, mesh.tensor)
     groups = {"data": numbers[:, 0, 0], "fsdp": numbers[0, :, 0], "tensor": numbers[0, 0, :]}
-    return sum(
+    seconds = (
         value / job.topology.bytes_per_s(places[groups[axis]]) for axis, value in sent.items() if value
     )
+    return sum(seconds, start=0.0)
