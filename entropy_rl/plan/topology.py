@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 
 import jax
@@ -59,7 +60,10 @@ class Topology:
         return None if find_spec(needed) else f'pip install "jax[{extra}]=={jax.__version__}"'
 
     def devices(self) -> list[jax.Device]:
-        """Its devices. Raises RuntimeError without the compiler."""
+        """Its devices, the same in every call: programs share shardings, and what differs does not mix.
+
+        Raises RuntimeError without the compiler.
+        """
         if self.missing_compiler is not None:
             raise RuntimeError(
                 f"compiling for {self.name} needs the compiler that belongs to jax; install it: "
@@ -67,12 +71,7 @@ class Topology:
             )
         if isinstance(self.chip, TPUChip):
             return tpu_devices(self.name, **_COMPILER_OPTIONS.get(self.name.partition(":")[0], {}))
-        return topologies.get_topology_desc(
-            platform="cuda",
-            topology_name="",
-            target_config=self.chip.compiler_target(),
-            topology=f"1x{self.shape[0]}x{self.shape[1]}",
-        ).devices
+        return _gpu_devices(self.chip.compiler_target(), f"1x{self.shape[0]}x{self.shape[1]}")
 
     def places(self, devices: Sequence[jax.Device] | None = None) -> np.ndarray:
         """Where devices lie, [devices, dimensions]; without any, where its chips would, in order."""
@@ -113,6 +112,14 @@ class Topology:
         return all(size % unit == 0 for size in self.shape)
 
 
+@cache
+def _gpu_devices(target_config: str, topology: str) -> list[jax.Device]:
+    return topologies.get_topology_desc(
+        platform="cuda", topology_name="", target_config=target_config, topology=topology
+    ).devices
+
+
+@cache
 def tpu_devices(topology_name: str, **options: str) -> list[jax.Device]:
     """The devices of a topology such as v5e:2x2. Raises RuntimeError without the TPU compiler."""
     if find_spec("libtpu") is None:

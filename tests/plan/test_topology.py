@@ -74,6 +74,11 @@ def test_gpus_of_one_node_have_nvlink_and_several_nodes_the_network():
     assert nodes.bytes_per_s(nodes.places()[[0, 8]]) == 50e9
 
 
+def test_the_devices_of_a_topology_are_the_same_in_every_call(tpu_devices):
+    first, second = (Topology.of("v5e:2x2").devices() for _ in range(2))
+    assert first == second
+
+
 @pytest.mark.parametrize("name", ["v4:2x2x1", "v5e:2x2", "v5p:2x2x1", "v6e:2x2"])
 def test_the_compiler_gives_a_program_what_the_chip_says_is_usable(tpu_devices, name):
     topology = Topology.of(name)
