@@ -11,6 +11,7 @@ from entropy_rl.observability.run_folder import run_exists
 from entropy_rl.parallelism import is_main, share
 from entropy_rl.paths import reach
 from entropy_rl.training.checkpoint import Checkpoints
+from entropy_rl.training.layout import Packed
 
 
 def check_folder(config: RunConfig, *, resume: bool, overwrite: bool) -> None:
@@ -57,12 +58,27 @@ def warn_about(config: RunConfig) -> None:
             "less than one token: none is ever selected; raise the fraction or batch.prompts_per_update",
             stacklevel=3,
         )
+    _warn_about_rows(config)
     if config.policy.param_dtype == "bfloat16":
         warnings.warn(
             "parameters kept in bfloat16 have 8 bits: an update below 1/256 of a weight is lost, as most are "
             "at a learning rate of 1e-6; to train in earnest keep policy.param_dtype float32 and only "
             "policy.compute_dtype bfloat16",
             stacklevel=3,
+        )
+
+
+def _warn_about_rows(config: RunConfig) -> None:
+    layout = config.batch.layout
+    if not isinstance(layout, Packed):
+        return
+    budget = layout.tokens_per_device
+    slots = layout.row_slots(config.task.max_prompt_tokens + config.task.max_response_tokens)
+    if budget % slots > 0.1 * budget:
+        warnings.warn(
+            f"batch.layout.tokens_per_device {budget} is rounded down to {budget // slots} rows of {slots}, "
+            f"{budget - budget % slots}; make it a multiple of the row",
+            stacklevel=4,
         )
 
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from entropy_rl.objectives import PPOClip, Regularizer
 from entropy_rl.observability.metric_names import unknown_names
 from entropy_rl.observability.run_record import read_rows
 from entropy_rl.train import train, warn_about
+from entropy_rl.training.layout import Packed
 from entropy_rl.training.optimizer import AdamW
 from tests.runs import make_config
 
@@ -116,6 +118,16 @@ def test_kl_cov_with_one_update_a_rollout_warns(tmp_path):
     batch = BatchConfig(prompts_per_step=4, samples_per_prompt=3, prompts_per_update=4)
     with pytest.warns(UserWarning, match="does nothing"):
         warn_about(make_config(tmp_path, batch=batch))
+
+
+def test_a_budget_of_tokens_that_is_far_from_whole_rows_warns(tmp_path, recwarn):
+    config = make_config(tmp_path)
+    row = config.task.max_prompt_tokens + config.task.max_response_tokens
+    for budget, warned in ((2 * row, False), (20 * row - 1, False), (2 * row - 1, True)):
+        layout = Packed(tokens_per_device=budget, tokens_per_row=row)
+        warn_about(replace(config, batch=replace(config.batch, layout=layout)))
+        assert bool(recwarn) == warned
+    assert f"rounded down to 1 rows of {row}, {row}" in str(recwarn[0].message)
 
 
 def test_batches_that_do_not_divide_are_refused():

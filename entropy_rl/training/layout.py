@@ -113,15 +113,21 @@ class Packed(Layout):
 
     Full micro-batches, as many as a mini-batch needs, are followed by a few of smaller shapes
     (training/packing.py), in one compiled program for all lengths.
+
+    Attention is computed between all sequences of a row and then masked: for 9 of them in 10,240 slots that
+    is about 6 times the arithmetic of each alone, at 7B 16 % of that of the linear layers instead of 3 %.
     """
 
     tokens_per_device: int = 20_480
-    """Slots of a full micro-batch on each data x fsdp shard: what activations may take of its memory."""
+    """Slots of a full micro-batch on each data x fsdp shard: what activations may take of its memory.
+    Rounded down to whole rows."""
     tokens_per_row: int | None = None
     """Slots of a row; None for the longest prompt and response (in whole 128s where it is above)."""
     num_smaller_shapes: int = 3
-    """Smaller shapes of micro-batches, each of a quarter of the slots. Each is compiled, and lessens the
-    padding of large meshes: 2 suffice for 4 % of 256 responses of 1,000 tokens on 8 shards, 3 on 16."""
+    """Smaller shapes of micro-batches, each of about a quarter of the rows of the one before, never less than
+    one on each shard, and after that of a quarter of its row. Each is compiled, and lessens padding: 2
+    suffice for 4 % of 256 responses of 1,000 tokens on 8 shards, 3 on 16. More do not help on a mesh where
+    one full row on every shard is more than the mini-batch: the longest need such rows (32 shards: 11 %)."""
 
     def __post_init__(self):
         if min(self.tokens_per_device, self.tokens_per_row or 1) < 1 or self.num_smaller_shapes < 0:

@@ -1,10 +1,11 @@
 """Which sequence lies where in packed rows: the plan, made on the host from lengths alone.
 
 A program knows a few shapes of micro-batches, R rows of C slots each: full ones, of which it runs as many as
-are needed, and ever smaller ones, each with about a quarter of the slots of the one before and run at most
-three times. So the slots that are run come in steps of the smallest shape, although a full micro-batch on
-many devices may be larger than all sequences together. Every shape is compiled, which at 7B takes the
-compiler half a minute and more: hence quarters, of which half as many are needed as of halves.
+are needed, and ever smaller ones, each with about a quarter of the slots of the one before (of several rows
+a shard never less than one) and run at most three times. So the slots that are run come in steps of the
+smallest shape, although a full micro-batch on many devices may be larger than all sequences together. Every
+shape is compiled, which at 7B takes the compiler half a minute and more: hence quarters, of which half as
+many are needed as of halves.
 """
 
 from bisect import bisect_left, insort

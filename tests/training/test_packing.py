@@ -1,13 +1,17 @@
 """The plan of packed rows: every sequence exactly once, in one piece, with little padding, and soon made."""
 
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from entropy_rl.config_file import load_config, topologies_of
 from entropy_rl.training.layout import Packed
 from entropy_rl.training.packing import OVERHEAD, Geometry, indices, place
 
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+RECIPES = sorted(file for size in ("7b", "32b") for file in CONFIGS.glob(f"qwen2_5_{size}_*.py"))
 WIDTH = 10_240
 """The longest prompt and response of the paper's runs, 2,048 + 8,192."""
 
@@ -44,8 +48,8 @@ LENGTHS = {
 def test_every_sequence_lies_in_one_piece_in_one_row_that_is_run(lengths):
     for seed in range(30):
         rng = np.random.default_rng(seed)
-        num, shards, rows, slots, halvings = rng.integers((1, 1, 1, 1, 0), (60, 9, 9, 50, 6)).tolist()
-        cut = geometry(num, shards, rows_per_shard=rows, tokens_per_row=slots, num_smaller_shapes=halvings)
+        num, shards, rows, slots, smaller = rng.integers((1, 1, 1, 1, 0), (60, 9, 9, 50, 6)).tolist()
+        cut = geometry(num, shards, rows_per_shard=rows, tokens_per_row=slots, num_smaller_shapes=smaller)
         length_B, first_B = lengths(rng, num, slots), 1000 * np.arange(num)
         placement = place(length_B, cut)
         arrays = indices(placement, first_B, length_B, cut)
@@ -76,19 +80,36 @@ def test_the_first_slots_are_counted_through_the_arrays_one_after_another():
     np.testing.assert_array_equal(flat[placement.start_B], 20_000 * np.arange(256))
 
 
-@pytest.mark.parametrize("num_shards", [1, 4, 8, 16])
-def test_padding_of_lengths_like_the_papers_is_at_most_five_percent(num_shards):
-    default = Packed()
+def mean_padding(layout: Packed, num_shards: int, num_prompts: int = 32, samples: int = 8) -> float:
+    """Of 50 mini-batches of lengths like the paper's."""
     cut = geometry(
-        256,
+        num_prompts * samples,
         num_shards,
-        rows_per_shard=default.tokens_per_device // WIDTH,
-        num_smaller_shapes=default.num_smaller_shapes,
+        rows_per_shard=layout.tokens_per_device // layout.row_slots(WIDTH),
+        num_smaller_shapes=layout.num_smaller_shapes,
     )
     rng = np.random.default_rng(0)
-    fractions = [padding_fraction(papers_lengths(rng), cut) for _ in range(50)]
-    print(f"{num_shards} shards: padding {np.mean(fractions):.3f}, at most {max(fractions):.3f}")
-    assert np.mean(fractions) <= 0.05
+    return np.mean([padding_fraction(papers_lengths(rng, num_prompts, samples), cut) for _ in range(50)])
+
+
+@pytest.mark.parametrize("num_shards", [1, 4, 8, 16])
+def test_padding_of_lengths_like_the_papers_is_at_most_five_percent(num_shards):
+    assert mean_padding(Packed(), num_shards) <= 0.05
+
+
+@pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)
+def test_a_recipe_pads_at_most_five_percent_on_each_of_its_slices(file):
+    for topology in topologies_of(file):
+        config = load_config(file, topology)
+        batch, task = config.batch, config.task
+        assert task.max_prompt_tokens + task.max_response_tokens == WIDTH
+        sequences = batch.prompts_per_update, batch.samples_per_prompt
+        assert mean_padding(batch.layout, config.num_shards, *sequences) <= 0.05
+
+
+def test_no_number_of_shapes_cures_a_mesh_on_which_a_row_a_shard_is_more_than_the_mini_batch():
+    few, many = (mean_padding(Packed(num_smaller_shapes=number), 32) for number in (3, 5))
+    assert 0.05 < many and few - many < 0.02
 
 
 def test_a_smaller_shape_lessens_the_padding():
