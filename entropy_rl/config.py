@@ -12,7 +12,7 @@ from etils import epath
 from entropy_rl.data.prompts import Prompt
 from entropy_rl.data.tasks import CountdownTask, Task
 from entropy_rl.data.tokenizers import Tokenizer
-from entropy_rl.kernel_choice import KernelConfig, Kernels
+from entropy_rl.kernel_choice import KernelConfig, Kernels, selector_beside
 from entropy_rl.models.config import Qwen2Config
 from entropy_rl.models.policy import Policy
 from entropy_rl.models.rematerialization import Rematerialize
@@ -45,7 +45,7 @@ class PolicyConfig:
     run can be planned before its weights are there."""
     param_dtype: Dtype = "float32"
     """Dtype in which parameters are kept and updated."""
-    compute_dtype: Dtype = "bfloat16"
+    compute_dtype: Dtype = Policy.compute_dtype
     """Dtype of activations and matrix products; norms, softmax and logits are float32 all the same."""
     rematerialize: Rematerialize = Policy.rematerialize
     """What the backward pass computes again: none of it; all but matrix products (dots); all but the input of
@@ -265,6 +265,5 @@ class RunConfig:
             temperature=self.sampling.temperature,
             regularizer=self.regularizer,
             layout=self.batch.layout,
-            # On the policy's mesh, whatever devices were given: the two must not differ.
-            selector=replace(self.kernels_on(devices, policy.config).selector, shards=policy.shards),
+            selector=selector_beside(policy, devices[0], self.kernels),
         )

@@ -29,7 +29,8 @@ class KernelConfig:
     statistics: XLATiles | Mosaic | Triton | None = None
     """Log-probs and entropies from hidden states."""
     attention: XLAAttention | SplashAttention | CuDNNAttention | None = None
-    """Attention of whole sequences."""
+    """Attention of whole sequences. Whether cuDNN's takes packed rows follows batch.layout, not what is set
+    here."""
     histogram: XLAHistogram | MosaicHistogram | None = None
     """Counting, for the choice of covariance tokens."""
 
@@ -107,11 +108,7 @@ def fill(
     """
     if None not in (chosen.statistics, chosen.attention, chosen.histogram):
         return chosen
-    suited, reason = PLAIN, None
-    if device.platform == "tpu":
-        suited, reason = _suited_to_tpu(device.device_kind, architecture.hidden_size, compute_dtype)
-    elif device.platform in ("gpu", "cuda"):
-        suited, reason = _suited_to_gpu(device, architecture.head_dim, compute_dtype)
+    suited, reason = _suited(device, architecture, compute_dtype)
     if reason is not None:
         warnings.warn(
             f"{reason}: plain XLA is used instead; to choose otherwise, give the configuration file "
@@ -123,6 +120,25 @@ def fill(
         attention=chosen.attention or suited.attention,
         histogram=chosen.histogram or suited.histogram,
     )
+
+
+def selector_beside(
+    policy: Policy, device: jax.Device, chosen: KernelConfig = KernelConfig()
+) -> CovarianceSelector:
+    """The selector for a policy that has its kernels: nothing is told again that was told of these."""
+    suited, _ = _suited(device, policy.config, policy.compute_dtype)
+    return CovarianceSelector(histogram=chosen.histogram or suited.histogram, shards=policy.shards)
+
+
+def _suited(
+    device: jax.Device, architecture: Qwen2Config, compute_dtype: str
+) -> tuple[KernelConfig, str | None]:
+    """(the best there is, why it is plain XLA if it is)."""
+    if device.platform == "tpu":
+        return _suited_to_tpu(device.device_kind, architecture.hidden_size, compute_dtype)
+    if device.platform in ("gpu", "cuda"):
+        return _suited_to_gpu(device, architecture.head_dim, compute_dtype)
+    return PLAIN, None
 
 
 def _suited_to_tpu(device_kind: str, hidden_size: int, dtype: str) -> tuple[KernelConfig, str | None]:

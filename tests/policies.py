@@ -20,7 +20,7 @@ TINY = Qwen2Config(
 
 def tiny_policy(seed: int = 0, scale: float = 20.0, config: Qwen2Config = TINY) -> tuple[Policy, dict]:
     """A policy and random parameters, scaled up so that its distributions are far from uniform."""
-    policy = Policy(config)
+    policy = Policy(config, "float32")
     params = policy.init(jax.random.key(seed))
     params["embedding"] = scale * params["embedding"]
     return policy, params

@@ -9,7 +9,7 @@ import jax
 import pytest
 
 from entropy_rl.config import BatchConfig, PolicyConfig
-from entropy_rl.kernel_choice import KernelConfig, Kernels, fill
+from entropy_rl.kernel_choice import KernelConfig, Kernels, fill, selector_beside
 from entropy_rl.models.config import Qwen2Config
 from entropy_rl.models.parameters import logical_axes
 from entropy_rl.models.training_attention import CuDNNAttention, SplashAttention, XLAAttention
@@ -19,7 +19,7 @@ from entropy_rl.training.layout import Packed, Padded
 from entropy_rl.training.learner import _update
 from pallas_kernels.covariance_selection import MosaicHistogram, XLAHistogram
 from pallas_kernels.token_statistics import Mosaic, XLATiles
-from tests.policies import TINY
+from tests.policies import TINY, tiny_policy
 from tests.runs import make_config
 from tests.training.cases import make_batch
 
@@ -106,6 +106,14 @@ def test_what_is_chosen_is_taken_and_nothing_is_said_where_all_is():
     assert fill(chosen, device("tpu", "TPU v99"), WIDE, "float32") == chosen
     partly = fill(replace(chosen, histogram=None), device("tpu", "TPU v4"), WIDE, "float32")
     assert partly == replace(chosen, histogram=MosaicHistogram())
+
+
+@pytest.mark.usefixtures("no_warning", "without_type_checks")
+def test_the_selector_of_a_policy_that_has_its_kernels_repeats_no_warning():
+    policy = replace(tiny_policy()[0], compute_dtype="bfloat16")
+    for platform, kind, histogram in (("tpu", "TPU v99", XLAHistogram), ("tpu", "TPU v4", MosaicHistogram)):
+        selector = selector_beside(policy, device(platform, kind))
+        assert type(selector.histogram) is histogram and selector.shards is policy.shards
 
 
 def test_packed_rows_get_an_attention_that_takes_them():

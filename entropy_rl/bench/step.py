@@ -74,7 +74,7 @@ def bench_step(workload: Workload, *, repeats: int) -> dict:
     `old_logp_s` is what the step really spends on old log-probs: with one update a rollout they are the
     current ones, and it is 0. The reward is the share of tokens in the lower half of the vocabulary.
     """
-    policy = Policy(workload.architecture)
+    policy = Policy(workload.architecture, "float32")
     sampler = Sampler(
         policy=policy,
         sampling=Sampling(),

@@ -4,7 +4,7 @@ A policy is frozen and hashable, so it may be closed over or be a static argumen
 are nested dictionaries of arrays (entropy_rl.models.parameters), to which any jax transformation applies.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
 
@@ -32,7 +32,7 @@ class Policy:
 
     config: Qwen2Config
     """The architecture."""
-    compute_dtype: str = "float32"
+    compute_dtype: str = "bfloat16"
     """Dtype of activations and matrix products; norms, softmax and logits are f32 all the same."""
     rematerialize: Rematerialize = "dots"
     """What the backward pass keeps of each layer; the rest it computes again."""
@@ -148,7 +148,7 @@ class Policy:
             raise ValueError(
                 f"packed rows need an attention that knows segments; give packed=True to {self.attention}"
             )
-        return self._merge(params)(token_RC, position_RC, segment_RC)[0]
+        return self._merge(params, packed=True)(token_RC, position_RC, segment_RC)[0]
 
     def head(self, params: Params) -> Float[Array, "V D"]:
         """The output head, which is the embedding itself when tied."""
@@ -178,8 +178,9 @@ class Policy:
         head_VD = self.head(params).astype(hidden.dtype)
         return jnp.einsum("...D,VD->...V", hidden, head_VD, preferred_element_type=jnp.float32)
 
-    def _merge(self, params: Params) -> Qwen2:
-        return nnx.merge(_graph(self), params)
+    def _merge(self, params: Params, *, packed: bool = False) -> Qwen2:
+        policy = self if packed else replace(self, attention=self.attention.of_padded_rows)
+        return nnx.merge(_graph(policy), params)
 
 
 def _model(policy: Policy, param_dtype: str, key: Array) -> Qwen2:

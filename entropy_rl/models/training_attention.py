@@ -10,7 +10,7 @@ its prompt and put before their own keys; XLA's reads it where it lies.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import jax
@@ -39,6 +39,11 @@ class TrainingAttention(ABC):
     def takes_packed_rows(self) -> bool:
         """Whether a row may hold several segments."""
         return True
+
+    @property
+    def of_padded_rows(self) -> "TrainingAttention":
+        """The same for rows of one segment each, which may be cheaper."""
+        return self
 
     @abstractmethod
     def __call__(
@@ -201,6 +206,10 @@ class CuDNNAttention(_KernelAttention):
     @property
     def takes_packed_rows(self) -> bool:
         return self.packed
+
+    @property
+    def of_padded_rows(self):
+        return replace(self, packed=False)
 
     def _local(self, q_BTNH, k_BUKH, v_BUKH, q_segment_BT, kv_segment_BU):
         if self.implementation == "cudnn" and q_BTNH.dtype not in (jnp.bfloat16, jnp.float16):

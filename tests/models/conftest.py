@@ -18,7 +18,7 @@ def config(request) -> Qwen2Config:
 
 @pytest.fixture(scope="session")
 def policy(config) -> Policy:
-    return Policy(config)
+    return Policy(config, "float32")
 
 
 @pytest.fixture(scope="session")

@@ -119,3 +119,20 @@ def test_an_attention_of_one_segment_a_row_is_refused(policy, params, rows):
     lengths = dataclasses.replace(policy, attention=CuDNNAttention(implementation="xla"))
     with pytest.raises(ValueError, match="packed=True"):
         lengths.packed_hidden(params, *rows)
+
+
+def test_rows_of_one_sequence_are_run_without_the_mask_of_packed_ones(
+    policy, params, rows, batch, monkeypatch
+):
+    policy = dataclasses.replace(policy, attention=ATTENTIONS["cudnn"])
+    token_RC, *_ = rows
+
+    def refuse(*_):
+        raise AssertionError("a mask")
+
+    monkeypatch.setattr(CuDNNAttention, "_by_mask", refuse)
+    jax.eval_shape(policy.prefill, params, *batch[:2])
+    jax.eval_shape(policy.response_hidden, params, *batch)
+    jax.eval_shape(policy.sequence_hidden, params, token_RC)
+    with pytest.raises(AssertionError, match="a mask"):
+        jax.eval_shape(policy.packed_hidden, params, *rows)

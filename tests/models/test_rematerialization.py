@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from jax.sharding import SingleDeviceSharding
 
+from entropy_rl.kernel_choice import Kernels
 from entropy_rl.models.config import Qwen2Config
 from entropy_rl.models.parameters import logical_axes
 from entropy_rl.models.policy import Policy
 from entropy_rl.models.rematerialization import Rematerialize
 from entropy_rl.parallelism.mesh import MeshConfig, batch_sharding, parameter_shardings
-from pallas_kernels.sharding import Shards
 
 WAYS = get_args(Rematerialize)
 DEEP = Qwen2Config(
@@ -49,16 +49,13 @@ def test_losses_and_gradients_are_the_same(policy, params, batch, how):
 def test_inputs_are_offloaded_from_a_mesh(policy, batch):
     config = dataclasses.replace(policy.config, hidden_size=14, intermediate_size=18, vocab_size=32)
     mesh = MeshConfig(fsdp=2, tensor=2).build()
-    alone, cut = (Policy(config, rematerialize="offload", shards=s) for s in (None, shards_of(mesh)))
+    shards = Kernels.of(mesh, config, "float32").shards
+    alone, cut = (Policy(config, "float32", "offload", shards=s) for s in (None, shards))
     params = alone.init(jax.random.key(0))
     lying = jax.device_put(params, parameter_shardings(mesh, logical_axes(config), params))
     expected = loss_and_gradient(dataclasses.replace(alone, rematerialize="dots"), params, *batch)
     got = loss_and_gradient(cut, lying, *jax.device_put(batch, batch_sharding(mesh)))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5 * abs(b).max()), got, expected)
-
-
-def shards_of(mesh) -> Shards:
-    return Shards(mesh=mesh, tokens=("data", "fsdp"), vocabulary="tensor", heads="tensor")
 
 
 def memory(how: Rematerialize, device: jax.Device, R: int):

@@ -25,7 +25,7 @@ PROMPTS = (
 
 def our_logits(directory: Path, tokens_BT) -> np.ndarray:
     config, params = load_pretrained(directory, "float32")
-    policy, params = Policy(config), jax.device_put(params)
+    policy, params = Policy(config, "float32"), jax.device_put(params)
     score = jax.jit(lambda params, tokens: policy.logits(params, policy.sequence_hidden(params, tokens)))
     return np.asarray(score(params, jnp.asarray(tokens_BT, jnp.int32)))
 

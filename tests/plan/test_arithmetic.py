@@ -38,7 +38,7 @@ def flops(monkeypatch):
 
 
 def policy(rematerialize) -> Policy:
-    return Policy(SMALL, rematerialize=rematerialize, statistics=XLATiles(max_kept_bytes=0))
+    return Policy(SMALL, "float32", rematerialize=rematerialize, statistics=XLATiles(max_kept_bytes=0))
 
 
 def rows():
