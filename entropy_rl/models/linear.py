@@ -52,6 +52,9 @@ def _affine(form: Kernel, x_RI: Float[Array, "R I"], kernel: Array, bias: Array 
 
 
 def _product(form, x_RI, kernel, bias):
+    # Where inputs are cut over tensor (here of output and down, in x_bar of the rest), devices add up in the
+    # dtype of activations: these are rounded to it at every layer anyway, and f32 would be twice the bytes.
+    # Gradients of parameters and what log-probs are made of are added up in f32: nothing else rounds them.
     y_RO = x_RI @ _gathered(form, kernel, x_RI.dtype)
     return y_RO if bias is None else y_RO + bias.astype(x_RI.dtype).reshape(1, -1)
 
