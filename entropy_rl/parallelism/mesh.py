@@ -12,7 +12,7 @@ Rules = Mapping[str, str | tuple[str, ...] | None]
 """Logical axis name -> mesh axis, several, or none."""
 
 TRAINING_RULES: Rules = {
-    "batch": ("data", "fsdp"),  # prompts: every device samples and learns from its own
+    "batch": ("data", "fsdp"),  # prompts sampled, and rows learned from, which hold any prompts' sequences
     "positions": "tensor",  # of what passes between layers, where no head and no column cuts it
     "layers": None,  # scanned over, never cut
     "embed": "fsdp",  # parameters and optimiser state at rest; gathered a layer at a time
@@ -37,9 +37,10 @@ class MeshConfig:
     """Numbers of devices along each mesh axis; their product must be the number of devices used."""
 
     data: int = 1
-    """Replicas of the parameters, each with its own share of the prompts."""
+    """Replicas of the parameters, each with its own share of the sequences."""
     fsdp: int = 1
-    """Shards of parameters and optimiser state, each also with its own share of the prompts."""
+    """Shards of parameters and optimiser state, each also with its own share of the sequences: of its own
+    prompts while they are sampled, of any while packed rows are learned from."""
     tensor: int = 1
     """Shards of heads, MLP and vocabulary."""
 

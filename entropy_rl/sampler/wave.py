@@ -20,7 +20,8 @@ from entropy_rl.types import tree_of_arrays
 
 FIRST_SEGMENT = 128
 """Slots of the first segment of the cache; each later one doubles what there is. So attention reads at most
-twice the positions that have been reached, and nothing is copied when the cache grows."""
+twice the positions that have been reached, and growing copies nothing. Decoding may all the same: on GPUs the
+scan over layers copies each layer's slices of the segments that it only reads."""
 
 Prompts = tuple[Array, Array, Array]
 """Token ids [P, S] (padded on the left), which of them are real [P, S], and the prompts' identities [P]."""

@@ -6,7 +6,7 @@ and segment, the token it predicts, and the place in [B, T] of all that is known
 """
 
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 
 import jax
 import jax.numpy as jnp
@@ -162,8 +162,11 @@ def _sequences(rollout: Rollout) -> Int32[Array, "B W"]:
 def _lengths(mesh: Mesh | None):
     """A program for (prompt tokens, slots) [B] of a rollout, whole in every process."""
     whole = None if mesh is None else NamedSharding(mesh, spec_of(()))
-    lengths = lambda rollout: (_num_prompt_tokens(rollout), packed_lengths(rollout))  # noqa: E731
-    return partial(jax.jit, out_shardings=whole)(lengths)
+
+    def lengths(rollout: Rollout):
+        return _num_prompt_tokens(rollout), packed_lengths(rollout)
+
+    return jax.jit(lengths, out_shardings=whole)
 
 
 def _placed(x: np.ndarray, mesh: Mesh | None, axes) -> Array:
