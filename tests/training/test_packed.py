@@ -117,7 +117,7 @@ def test_on_a_mesh_a_packed_update_is_that_of_one_device_and_lies_on_all_of_them
     policy, params = tiny_policy(config=DIVISIBLE)
     mesh = MeshConfig(data=2, fsdp=2, tensor=2).build()
     kernels = Kernels.of(mesh, DIVISIBLE, "float32", packed=True)
-    layout = Packed(tokens_per_device=ROW, num_smaller_shapes=0)
+    layout = Packed(tokens_per_device=ROW, num_smaller_shapes=1)
     settings = {"objective": objective, "selector": kernels.selector}
     learner = make_learner(layout, kernels.equip(policy), **settings)
     batch = make_batch(DIVISIBLE.vocab_size, on_policy=False)
