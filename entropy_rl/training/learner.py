@@ -16,7 +16,6 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int32
 
-from entropy_rl.models.parameters import logical_axes
 from entropy_rl.models.policy import Policy
 from entropy_rl.objectives import (
     Aggregation,
@@ -26,11 +25,16 @@ from entropy_rl.objectives import (
     Selection,
     TokenMean,
 )
-from entropy_rl.parallelism import parameter_shardings
 from entropy_rl.training.batch import Minibatch, Sequences, TokenBatch
 from entropy_rl.training.layout import Layout, Packed
 from entropy_rl.training.optimizer import Optimizer
 from entropy_rl.training.packed_rows import Packing
+from entropy_rl.training.placement import (
+    laid_as_accumulated,
+    laid_as_parameters,
+    laid_state,
+    laid_whole,
+)
 from entropy_rl.training.update_metrics import update_metrics
 from entropy_rl.types import Rollout, tree_of_arrays
 from pallas_kernels.covariance_selection import CovarianceSelector
@@ -125,25 +129,16 @@ class Learner:
 @partial(jax.jit, static_argnums=0, donate_argnums=1)
 def _init(learner: Learner, params) -> TrainState:
     # Made by a jitted function like every later state, or the first update would be compiled twice.
-    opt_state = _laid_as_parameters(learner, learner.optimizer.init(params), params)
-    return TrainState(params=params, opt_state=opt_state, num_skipped_in_a_row=jnp.int32(0))
+    return _laid(learner, params, learner.optimizer.init(params), jnp.int32(0))
 
 
-def _laid_as_parameters(learner: Learner, opt_state: optax.OptState, params) -> optax.OptState:
-    """Moments where their parameters lie: as mere zeros they would lie whole on every device."""
-    if learner.policy.mesh is None:
-        return opt_state
-
-    def lay(moment, param, sharding):
-        same = moment.shape == param.shape
-        return jax.lax.with_sharding_constraint(moment, sharding) if same else moment
-
-    chain, shardings = learner.optimizer.transformation(), _parameter_shardings(learner, params)
-    return optax.tree_utils.tree_map_params(chain, lay, opt_state, params, shardings)
-
-
-def _parameter_shardings(learner: Learner, params):
-    return parameter_shardings(learner.policy.mesh, logical_axes(learner.policy.config), params)
+def _laid(learner: Learner, params, opt_state: optax.OptState, num_skipped_in_a_row) -> TrainState:
+    """The state, lying as every update finds and leaves it."""
+    return TrainState(
+        params=laid_as_parameters(learner.policy, params),
+        opt_state=laid_state(learner.policy, learner.optimizer, opt_state, params),
+        num_skipped_in_a_row=laid_whole(learner.policy, num_skipped_in_a_row),
+    )
 
 
 @partial(jax.jit, static_argnums=0)
@@ -184,10 +179,7 @@ def _update(learner: Learner, state: TrainState, batch: Minibatch, key, packing:
     report = UpdateReport(
         metrics=metrics, logp_PGT=logp_BT.reshape(shape), entropy_PGT=entropy_BT.reshape(shape)
     )
-    return (
-        TrainState(params=params, opt_state=opt_state, num_skipped_in_a_row=num_skipped_in_a_row),
-        report,
-    )
+    return _laid(learner, params, opt_state, num_skipped_in_a_row), report
 
 
 def _choose_ahead(
@@ -248,22 +240,14 @@ def _gradient(
     def step(total, sequences, by_token):
         loss_and_gradient = jax.value_and_grad(_loss, has_aux=True)
         (loss, rest), grads = loss_and_gradient(params, learner, sequences, *by_token, key)
-        return jax.tree.map(jnp.add, total, (loss, _as_accumulated(learner, grads))), rest
+        return jax.tree.map(jnp.add, total, (loss, laid_as_accumulated(learner.policy, grads))), rest
 
-    zero = (jnp.float32(0), _as_accumulated(learner, optax.tree.zeros_like(params)))
+    zero = (jnp.float32(0), laid_as_accumulated(learner.policy, optax.tree.zeros_like(params)))
     by_token = (tokens, None if ahead is None else ahead.selected_BT)
     (loss, grads), (statistics, chosen) = learner.layout.fold(
         step, zero, batch.rollout, packing, by_token, learner.policy.mesh
     )
     return loss, grads, statistics, chosen or ahead
-
-
-def _as_accumulated(learner: Learner, grads):
-    """In f32, and where the parameters lie: so the sum over devices is scattered over fsdp as it is made."""
-    grads = optax.tree.cast(grads, jnp.float32)
-    if learner.policy.mesh is None:
-        return grads
-    return jax.lax.with_sharding_constraint(grads, _parameter_shardings(learner, grads))
 
 
 def _loss(params, learner: Learner, sequences: Sequences, tokens: TokenBatch, selected_BT, key):

@@ -16,6 +16,7 @@ from entropy_rl.models.policy import Policy
 from entropy_rl.parallelism import to_global
 from entropy_rl.paths import AnyPath
 from entropy_rl.training.optimizer import AdamW, Optimizer
+from entropy_rl.training.placement import laid_as_accumulated, laid_as_parameters, laid_state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,12 +107,22 @@ def supervised_loss(
 
 
 @partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
+def _init(policy: Policy, optimizer: Optimizer, params):
+    return _laid(policy, optimizer, params, optimizer.init(params))
+
+
+@partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
 def _update(policy: Policy, optimizer: Optimizer, state, batch):
     params, opt_state = state
     loss, grads = jax.value_and_grad(partial(supervised_loss, policy))(params, *batch)
-    grads = optax.tree.cast(grads, jnp.float32)
+    grads = laid_as_accumulated(policy, grads)
     updates, opt_state = optimizer.transformation().update(grads, opt_state, params)
-    return (optax.apply_updates(params, updates), opt_state), loss
+    return _laid(policy, optimizer, optax.apply_updates(params, updates), opt_state), loss
+
+
+def _laid(policy: Policy, optimizer: Optimizer, params, opt_state):
+    """(parameters, optimiser state), lying as every update finds and leaves them."""
+    return laid_as_parameters(policy, params), laid_state(policy, optimizer, opt_state, params)
 
 
 def warm_start(
@@ -132,7 +143,7 @@ def warm_start(
     """
     rng = np.random.default_rng(seed)
     num = len(demonstrations.prompt_ids_NS)
-    state = (params, jax.jit(settings.optimizer.init)(params))
+    state = _init(policy, settings.optimizer, params)
     for step in range(1, settings.num_steps + 1):
         batch = demonstrations.rows(rng.integers(num, size=settings.batch_size))
         if placement is not None:
