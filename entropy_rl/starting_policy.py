@@ -13,7 +13,7 @@ import numpy as np
 from entropy_rl.config import PolicyConfig, RunConfig
 from entropy_rl.data.text_pairs import read_text_pairs
 from entropy_rl.models.config import Qwen2Config
-from entropy_rl.models.hf import load_config
+from entropy_rl.models.hf import help_saving, load_config
 from entropy_rl.models.parameters import logical_axes
 from entropy_rl.models.policy import Policy
 from entropy_rl.observability.bar import Bar
@@ -24,7 +24,6 @@ from entropy_rl.parallelism import (
     parameter_shardings,
     share,
     wait_for_all,
-    whole_on_host,
 )
 from entropy_rl.paths import reach
 from entropy_rl.stored_policy import StoredPolicy, read_policy, save_policy
@@ -96,9 +95,10 @@ def make_warm_start(config: RunConfig, output: Path) -> None:
             placement=batch_sharding(config.mesh.build()),
             on_step=lambda step, loss: bar.update(step, f"loss {loss:.3f}"),
         )
-    params = jax.tree.map(whole_on_host, params)
     if is_main():
         _write_whole(replace(start, params=params), output)
+    else:
+        help_saving(start.policy.config, params)
     wait_for_all("the warm start is written")
 
 

@@ -15,11 +15,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from entropy_rl.models.config import Qwen2Config
 from entropy_rl.models.parameters import Parameter, leaf, parameters, tree
+from entropy_rl.parallelism import gathered
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
@@ -110,6 +112,7 @@ def save_pretrained(
 ) -> None:
     """Writes a directory that `transformers.AutoModelForCausalLM` loads, config.json last.
 
+    Where devices of several processes hold the parameters, one process calls it and all others `help_saving`.
     Weights found there from an earlier save are replaced. With `tokenizer_dir` the tokenizer's files and the
     ids of its special tokens come along.
     """
@@ -128,6 +131,12 @@ def save_pretrained(
         _write_json(directory / INDEX, {"metadata": {"total_size": total}, "weight_map": weight_map})
     extra = {} if tokenizer_dir is None else _copy_tokenizer(Path(tokenizer_dir), directory)
     _write_json(directory / "config.json", config.to_hf(dtype) | extra)
+
+
+def help_saving(config: Qwen2Config, params: dict[str, Any]) -> None:
+    """Takes part in another process's `save_pretrained` of these global arrays, and keeps nothing of them."""
+    for _, row, layer in _tensors(config):
+        jax.block_until_ready(_tensor(params, row, layer))  # or the devices would hold many
 
 
 def _open(directory: Path, stack: ExitStack) -> dict[str, Any]:
@@ -186,9 +195,16 @@ def _shard_names(count: int) -> list[str]:
 
 
 def _hf_tensor(params, config, row, layer, dtype) -> np.ndarray:
-    array = leaf(params, row.path)
-    array = np.asarray(array[layer] if row.stacked else array).astype(jnp.dtype(dtype))
+    array = np.asarray(_tensor(params, row, layer)).astype(jnp.dtype(dtype))
     return np.ascontiguousarray(row.to_hf(array, config))
+
+
+def _tensor(params, row, layer):
+    """One tensor, gathered alone where devices share it."""
+    array = leaf(params, row.path)
+    if isinstance(array, jax.Array) and isinstance(array.sharding, NamedSharding):
+        return gathered(array, layer if row.stacked else None)
+    return array[layer] if row.stacked else array
 
 
 def _copy_tokenizer(source: Path, directory: Path) -> dict[str, Any]:

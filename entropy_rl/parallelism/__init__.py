@@ -15,6 +15,7 @@ from entropy_rl.parallelism.mesh import (
 from entropy_rl.parallelism.preemption import EXIT_PREEMPTED, Preempted, StopRequests
 from entropy_rl.parallelism.processes import Processes, fail_together, joined
 from entropy_rl.parallelism.rows import (
+    gathered,
     held_rows,
     is_main,
     owned_rows,
@@ -23,7 +24,6 @@ from entropy_rl.parallelism.rows import (
     share_rows,
     to_global,
     wait_for_all,
-    whole_on_host,
 )
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "batch_sharding",
     "constrain",
     "fail_together",
+    "gathered",
     "held_rows",
     "is_main",
     "joined",
@@ -51,5 +52,4 @@ __all__ = [
     "spec_of",
     "to_global",
     "wait_for_all",
-    "whole_on_host",
 ]

@@ -9,7 +9,7 @@ from functools import lru_cache
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
-from jax.sharding import Sharding
+from jax.sharding import NamedSharding, PartitionSpec, Sharding
 from jaxtyping import Int
 
 
@@ -71,11 +71,22 @@ def rows_on_host(x: jax.Array, rows: Int[np.ndarray, " rows"]) -> np.ndarray:
     return out
 
 
-def whole_on_host(x: jax.Array) -> np.ndarray:
-    """A whole global array on every host; every process must ask for it."""
-    if x.is_fully_addressable or x.is_fully_replicated:
-        return np.asarray(x)
-    return multihost_utils.process_allgather(x, tiled=True)
+def gathered(x: jax.Array, layer: int | None = None) -> jax.Array:
+    """A global array, or one layer of a stack of them, whole on every device.
+
+    All processes must ask for it.
+    """
+    return _gather(NamedSharding(x.sharding.mesh, PartitionSpec()), layer is not None)(x, layer or 0)
+
+
+@lru_cache
+def _gather(everywhere: NamedSharding, of_stack: bool):
+    """One program for all layers: only one of them is ever gathered."""
+
+    def whole(x, layer):
+        return jax.lax.dynamic_index_in_dim(x, layer, keepdims=False) if of_stack else x
+
+    return jax.jit(whole, out_shardings=everywhere)
 
 
 def share(tree):

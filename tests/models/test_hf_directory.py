@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from entropy_rl.models import hf
-from entropy_rl.models.hf import INDEX, SINGLE, load_pretrained, save_pretrained
+from entropy_rl.models.hf import INDEX, SINGLE, help_saving, load_pretrained, save_pretrained
 from entropy_rl.models.parameters import logical_axes
 from entropy_rl.models.policy import Policy
 from entropy_rl.parallelism import MeshConfig, parameter_shardings
@@ -73,6 +73,32 @@ def test_a_mesh_reads_the_same_and_each_part_once(config, params, tmp_path, axis
     )
     jax.tree.map(np.testing.assert_array_equal, jax.tree.map(np.asarray, loaded), params)
     assert sum(x.size for x in num_read) == sum(x.size for x in jax.tree.leaves(params))
+
+
+def test_a_mesh_gathers_one_tensor_at_a_time_and_those_who_help_gather_the_same(
+    config, params, tmp_path, monkeypatch
+):
+    config = dataclasses.replace(config, vocab_size=34, hidden_size=14, intermediate_size=22, num_heads=4)
+    draw = np.random.default_rng(0).normal
+    params = jax.tree.map(lambda x: draw(size=x.shape).astype(x.dtype), Policy(config).abstract_params())
+    mesh = MeshConfig(data=2, fsdp=2, tensor=2).build()
+    cut = jax.device_put(params, parameter_shardings(mesh, logical_axes(config), params))
+    asked, gathered = [], hf.gathered
+
+    def noted(x, layer):
+        whole = gathered(x, layer)
+        assert whole.sharding.is_fully_replicated
+        asked.append((whole.size, layer))
+        return whole
+
+    monkeypatch.setattr(hf, "gathered", noted)
+    save_pretrained(tmp_path, config, cut, dtype="float32", max_shard_bytes=2000)
+    written, asked[:] = list(asked), []
+    help_saving(config, cut)
+    assert asked == written
+    assert sum(size for size, _ in written) == sum(x.size for x in jax.tree.leaves(params))
+    assert max(size for size, _ in written) == 14 * 4 * 10  # queries of one layer
+    jax.tree.map(np.testing.assert_array_equal, load_pretrained(tmp_path)[1], params)
 
 
 def rewrite(directory, change):

@@ -9,13 +9,13 @@ import pytest
 from entropy_rl.parallelism import (
     MeshConfig,
     batch_sharding,
+    gathered,
     held_rows,
     owned_rows,
     rows_on_host,
     share,
     share_rows,
     to_global,
-    whole_on_host,
 )
 
 Device = namedtuple("Device", ("number", "process_index"))
@@ -64,7 +64,8 @@ def test_what_is_placed_is_read_back_in_any_order_of_rows(placement):
     assert placed.sharding.is_equivalent_to(placement, 2)
     rows = np.array([7, 0, 11, 3])
     np.testing.assert_array_equal(rows_on_host(placed, rows), x_PS[rows])
-    np.testing.assert_array_equal(whole_on_host(placed), x_PS)
+    np.testing.assert_array_equal(gathered(placed), x_PS)
+    np.testing.assert_array_equal(gathered(placed, 7), x_PS[7])
 
 
 def test_one_process_shares_with_itself_and_owns_every_row(placement):

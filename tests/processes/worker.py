@@ -1,22 +1,28 @@
 """A process of the job, alone or one of several. Its devices are those that XLA_FLAGS ask for.
 
-python -m tests.processes.worker FOLDER NAME MESH [--steps N] [--resume] [--record] [flags of `train`]
+python -m tests.processes.worker FOLDER NAME MESH [--steps N] [--resume] [--record] [--warm-start] [flags]
 
-With --record the main process leaves the tokens each update selected, and their covariances, as NAME.npz.
+The flags are those of `train`. With --warm-start it makes a warm start, in FOLDER/NAME, and no run. With
+--record the main process leaves the tokens each update selected, and their covariances, as NAME.npz.
 """
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import jax
 import numpy as np
 
 from entropy_rl.parallelism import EXIT_PREEMPTED, Preempted, Processes, is_main, joined
+from entropy_rl.starting_policy import make_warm_start
 from entropy_rl.train import train
 from entropy_rl.training.batch import TokenBatch
 from entropy_rl.training.learner import Learner
+from entropy_rl.training.warm_start import WarmStart
 from tests.processes.job import EVERY_AXIS, ONE_DEVICE, job
+
+WARM_START = WarmStart(num_steps=3, batch_size=8, num_demonstrations=40)
 
 
 def record_selections(selections: list[dict]) -> None:
@@ -47,6 +53,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--record", action="store_true")
+    parser.add_argument("--warm-start", action="store_true")
     parser.add_argument("--coordinator")
     parser.add_argument("--num-processes", type=int)
     parser.add_argument("--process-id", type=int)
@@ -61,7 +68,10 @@ def main() -> None:
     )
     try:
         with joined(processes):
-            train(settings, resume=given.resume)
+            if given.warm_start:
+                make_warm_start(replace(settings, warm_start=WARM_START), given.folder / given.name)
+            else:
+                train(settings, resume=given.resume)
             main_process = is_main()
     except Preempted as stop:
         print(stop, file=sys.stderr)
