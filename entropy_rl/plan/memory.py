@@ -20,15 +20,16 @@ BF16, F32 = 2, 4
 KINDS = (
     "parameters",
     "optimiser",
+    "reference",
     "gradients",
     "sampler_copy",
     "kv_cache",
     "activations",
     "other",
 )
-"""Parameters and optimiser state stay throughout. The sampler's copy and the cache exist during a rollout,
-gradients and the activations kept for the backward pass during an update; other is all the rest: inputs,
-results, temporaries."""
+"""Parameters, optimiser state and the frozen reference of a KL term stay throughout. The sampler's copy and
+the cache exist during a rollout, gradients and the activations kept for the backward pass during an update;
+other is all the rest: inputs, results, temporaries."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ def estimated(job: Job, phase: str) -> Memory:
         "reshard": 0.0,
         "prefill": _layer_bytes(job, _wave_tokens(job)) + _rollout_bytes(job),
         "decode": _drawing_bytes(job) + _rollout_bytes(job),
+        "ref_logp": _layer_bytes(job, _row_tokens(job)) + _head_bytes(job),
         "old_logp": _layer_bytes(job, _row_tokens(job)) + _head_bytes(job),
         "update": 2 * _layer_bytes(job, _row_tokens(job)) + 2 * _head_bytes(job) + kinds["gradients"],
     }[phase]
@@ -84,15 +86,16 @@ def estimated(job: Job, phase: str) -> Memory:
 def compiled(job: Job, phase: str, program: Program) -> Memory:
     """One of PHASES: what the compiler says, of which the formulas name the kinds they know.
 
-    Training's parameters and optimiser state are no arguments of the sampler's programs, but stay.
+    Training's parameters and optimiser state are no arguments of the sampler's programs, but stay. So does
+    the reference; its own pass has it for an argument, and the parameters stay.
     """
     kinds = _known(job, phase)
-    total = program.total_bytes
+    total = program.total_bytes + kinds["reference"]
     if phase in ("prefill", "decode"):
         total += kinds["parameters"] + kinds["optimiser"]
         if kinds["sampler_copy"] == 0:
             total -= kinds["parameters"]  # the sampler reads them as they are
-    if phase in ("reshard", "old_logp"):
+    if phase in ("reshard", "ref_logp", "old_logp"):
         total += kinds["optimiser"]
     named = sum(kinds.values())
     if phase == "update" and named > total:  # not everything that might be kept is
@@ -128,6 +131,8 @@ def _known(job: Job, phase: str) -> dict[str, float]:
     kinds = dict.fromkeys(KINDS, 0.0)
     kinds["parameters"] = param_bytes * own
     kinds["optimiser"] = moment_bytes(config.optimizer) * own
+    if config.regularizer.needs_reference:
+        kinds["reference"] = kinds["parameters"]
     if phase in ("reshard", "prefill", "decode") and sampler_differs(job):
         kinds["sampler_copy"] = item_bytes(job) * share(c, config.mesh, SAMPLING_RULES)
     if phase in ("prefill", "decode"):

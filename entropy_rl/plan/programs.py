@@ -25,8 +25,8 @@ from entropy_rl.training.batch import Minibatch
 from entropy_rl.training.learner import Learner
 from entropy_rl.types import Rollout
 
-PHASES = ("reshard", "prefill", "decode", "old_logp", "update")
-"""Programs of a step in the order in which they run."""
+PHASES = ("reshard", "prefill", "decode", "ref_logp", "old_logp", "update")
+"""Programs of a step in the order in which they run; not every run needs the first and the fourth."""
 
 FIRST_SEGMENT = 128
 """Any size would do."""
@@ -197,10 +197,13 @@ class Programs:
         packing = self.learner.abstract_packing(self._rollout)
         return learning._log_probs.lower(self.learner, self.params, self._rollout, packing)
 
+    # Of the whole rollout at once, which changes the inputs alone: micro-batches are the same.
+    _ref_logp = _old_logp
+
     def _update(self):
         P, G, T = self._responses_shape
         known = None
-        if self.job.config.regularizer.kl_coef > 0:
+        if self.job.config.regularizer.needs_reference:
             known = self._by_prompt((P, G, T), jnp.float32)
         batch = Minibatch(
             rollout=self._rollout,

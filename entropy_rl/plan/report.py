@@ -63,7 +63,7 @@ def summary(plan: Plan, price: float | None = None) -> list[str]:
 def recipe_table(plans: list[Plan], price: float | None = None) -> str:
     """One line of Markdown a plan; runs are counted without their evaluations."""
     lines = [
-        "| recipe | topology | mesh | wave | peak GiB (phase) | usable | rollout s | old log-probs s "
+        "| recipe | topology | mesh | wave | peak GiB (phase) | usable | rollout s | log-probs s "
         "| update s | step s | tokens/s | useful (update) | chip-hours a step | of the run |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
@@ -72,12 +72,13 @@ def recipe_table(plans: list[Plan], price: float | None = None) -> str:
     for plan in plans:
         mesh, seconds = plan.job.config.mesh, {phase.name: phase.seconds for phase in plan.phases}
         rollout = sum(seconds.get(name, 0.0) for name in ("reshard", "prefill", "decode"))
+        known = seconds["old_logp"] + seconds.get("ref_logp", 0.0)
         mark = ("" if plan.by_compiler else " (estimated)") + ("" if plan.fits else " **does not fit**")
         lines.append(
             f"| {plan.job.config.name} | {plan.job.topology.name} "
             f"| {mesh.data} x {mesh.fsdp} x {mesh.tensor} | {plan.job.prompts_per_wave} "
             f"| {plan.peak.memory.total / GIB:.1f} ({plan.peak.name}){mark} "
-            f"| {plan.usable_bytes / GIB:.1f} | {rollout:,.0f} | {seconds['old_logp']:,.0f} "
+            f"| {plan.usable_bytes / GIB:.1f} | {rollout:,.0f} | {known:,.0f} "
             f"| {seconds['update']:,.0f} | {plan.step_seconds:,.0f} | {plan.tokens_per_second:,.0f} "
             f"| {plan.useful_share:.0%} | {plan.chip_hours_per_step:,.1f} | {plan.chip_hours:,.0f} |"
             + ("" if price is None else f" {price * plan.chip_hours:,.0f} |")

@@ -130,15 +130,21 @@ def estimated_peak(job: Job) -> float:
     """Bytes of the largest phase by formula, with the wave that a plan by formula would choose."""
     if job.config.batch.prompts_per_wave is None:
         job = _with_chosen_wave(job, True, lambda line: None)
-    return max(estimated(job, phase).total for phase in PHASES)
+    return max(estimated(job, phase).total for phase in phases_of(job))
+
+
+def phases_of(job: Job) -> list[str]:
+    """Those of PHASES that a step of the job has."""
+    left_out = {
+        "reshard": not sampler_differs(job),
+        "ref_logp": not job.config.regularizer.needs_reference,
+    }
+    return [name for name in PHASES if not left_out.get(name)]
 
 
 def _plan_of(job: Job, by_formula: bool, tell: Callable[[str], None]) -> Plan:
     programs = None if by_formula else Programs(job, tell)
-    phases = tuple(
-        _phase(job, name, programs) for name in PHASES if name != "reshard" or sampler_differs(job)
-    )
-    return Plan(job=job, phases=phases)
+    return Plan(job=job, phases=tuple(_phase(job, name, programs) for name in phases_of(job)))
 
 
 def _with_chosen_wave(job: Job, by_formula: bool, tell: Callable[[str], None]) -> Job:
@@ -195,6 +201,7 @@ def _work(job: Job, name: str) -> tuple[Work, float]:
         "reshard": lambda: (formulas.reshard(job), 1.0),
         "prefill": lambda: (formulas.prefill(job), float(job.num_waves)),
         "decode": lambda: (formulas.decode_step(job), job.num_waves * job.decode_steps),
+        "ref_logp": lambda: (formulas.log_probs(job), float(job.num_updates)),
         "old_logp": lambda: (formulas.log_probs(job), float(job.num_old_logp)),
         "update": lambda: (formulas.update(job), float(job.num_updates)),
     }[name]()

@@ -78,7 +78,7 @@ def test_a_whole_step_is_compiled(tpu_devices, topology):
     by_name = {phase["name"]: phase for phase in as_json(plan)["phases"]}
     for phase in plan.phases:
         exact = estimated(job, phase.name).kinds
-        for kind in ("parameters", "optimiser", "sampler_copy", "kv_cache"):
+        for kind in ("parameters", "optimiser", "reference", "sampler_copy", "kv_cache"):
             assert phase.memory.kinds[kind] == exact[kind]
     # Layers' gradients are reduced, parameters gathered, and activations summed over the tensor axis.
     assert {"all-gather", "all-reduce"} <= set(by_name["update"]["sent_by_collective"])

@@ -1,16 +1,18 @@
 """Plans by formula: sums that can be done by hand, limits, and what must grow with what."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from entropy_rl.models.config import QWEN2_5
 from entropy_rl.models.parameters import count
-from entropy_rl.objectives import PPOClip
+from entropy_rl.objectives import PPOClip, Regularizer
 from entropy_rl.parallelism import SAMPLING_RULES, TRAINING_RULES, MeshConfig
 from entropy_rl.plan import work
-from entropy_rl.plan.memory import cache_bytes, estimated, share
-from entropy_rl.plan.step import make_plan
+from entropy_rl.plan.memory import cache_bytes, compiled, estimated, share
+from entropy_rl.plan.programs import Program
+from entropy_rl.plan.step import make_plan, phases_of
 from entropy_rl.plan.suggest import overrides, suggest
 from entropy_rl.plan.topology import Topology
 from entropy_rl.training.optimizer import AdamW
@@ -81,6 +83,32 @@ def test_of_an_embedding_that_is_no_head_decoding_reads_no_table():
     config = replace(CONFIG, policy=replace(CONFIG.policy, architecture=untied))
     assert count(untied) > count(WIDE)
     assert work.decode_step(small_job(config=config)) == work.decode_step(small_job())
+
+
+def test_the_reference_of_a_kl_term_stays_in_memory_and_takes_a_pass_over_the_rollout(without_type_checks):
+    plain = small_job()
+    tied = small_job(config=replace(CONFIG, regularizer=Regularizer(kl_coef=0.001)))
+    program = Program(
+        argument_bytes=0,
+        output_bytes=0,
+        temporary_bytes=1 << 30,
+        host_bytes=0,
+        flops=0.0,
+        text="",
+        seconds=0.0,
+    )
+    copy = estimated(plain, "update").kinds["parameters"]
+    for phase in phases_of(plain):
+        for memory in (estimated, partial(compiled, program=program)):
+            assert memory(tied, phase).total - memory(plain, phase).total == pytest.approx(copy)
+            assert memory(tied, phase).kinds["reference"] == copy
+    assert set(phases_of(tied)) - set(phases_of(plain)) == {"ref_logp"}
+    known = compiled(tied, "ref_logp", program)
+    assert known.total == pytest.approx(program.total_bytes + copy + known.kinds["optimiser"])
+    without, with_it = (make_plan(job, by_formula=True) for job in (plain, tied))
+    (added,) = (phase for phase in with_it.phases if phase.name == "ref_logp")
+    assert added.executions == 2 and added.work == work.log_probs(plain)
+    assert with_it.step_seconds == pytest.approx(without.step_seconds + added.seconds)
 
 
 def test_waves_are_as_large_as_fits():
