@@ -15,9 +15,12 @@ from entropy_rl.config import BatchConfig
 from entropy_rl.objectives import PPOClip, Regularizer
 from entropy_rl.observability.metric_names import unknown_names
 from entropy_rl.observability.run_record import read_rows
+from entropy_rl.parallelism import MeshConfig
 from entropy_rl.train import train, warn_about
-from entropy_rl.training.layout import Packed
+from entropy_rl.training.layout import Packed, Padded
 from entropy_rl.training.optimizer import AdamW
+from entropy_rl.workbench import Workbench, take_step
+from tests.processes.job import EvenLength, job
 from tests.runs import make_config
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -53,11 +56,21 @@ def test_every_metric_of_a_run_is_explained_and_sane(finished):
     rows = read_rows(config.runs_folder / config.name / "metrics.jsonl")
     for row in rows:
         assert unknown_names(row) == ()
+        assert "seconds/reshard" not in row  # one device, f32: there is nothing to do
         assert 0 < row["policy/entropy"] < 3.2  # log 23 = 3.14
         assert row["mismatch/logp_gap_max"] < 1e-5
         assert row["selection/quota"] == row["selection/selected"]
         assert 1 <= row["length/min"] <= row["length/max"] <= config.task.max_response_tokens
     assert "heldout/pass@2" in rows[-1] and "heldout/accuracy" not in rows[0]
+
+
+def test_a_step_on_a_mesh_tells_what_laying_the_parameters_out_for_sampling_took(tmp_path):
+    batch = BatchConfig(prompts_per_step=4, samples_per_prompt=3, prompts_per_update=4, layout=Padded())
+    config = job(tmp_path, "mesh", MeshConfig(fsdp=2), batch=batch, objective=PPOClip())
+    bench = Workbench.of(config)
+    _, metrics = take_step(bench, EvenLength(), bench.learner.init(bench.start.params), 1)
+    assert 0 < metrics["seconds/reshard"] < metrics["seconds/step"]
+    assert unknown_names(metrics) == ()
 
 
 def test_an_existing_run_is_not_overwritten_unasked(finished):
