@@ -85,8 +85,9 @@ def test_labels_of_other_devices_leave_the_label_logit_at_zero():
 
 def test_refuses_operands_and_chips_that_it_does_not_know():
     case = make_case(5, 7, 131)
+    operands = Operands(case.hidden_TD, case.head.astype("bfloat16"), case.label_T, None)
     with pytest.raises(TypeError, match="bf16 or f32; got float32 and bfloat16"):
-        outcome(case._replace(head=case.head.astype("bfloat16")), implementation=MOSAIC)
+        MOSAIC.forward(Call(scale=1.0, vocab_axis=0), operands)
     with pytest.raises(ValueError, match="no tiles for chip 'v1'; there are some for v4, v5e"):
         Mosaic.for_chip("v1", hidden_size=896, dtype="bfloat16")
     with pytest.raises(ValueError, match="rows of hidden of 24576 bytes are wider than the widest"):

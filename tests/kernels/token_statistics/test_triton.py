@@ -77,8 +77,9 @@ def test_the_number_of_valid_columns_may_be_known_only_at_run_time():
 
 def test_operands_of_two_dtypes_are_refused():
     case = make_case(5, 23, 151)
+    operands = Operands(case.hidden_TD.astype(jnp.bfloat16), case.head, case.label_T, None)
     with pytest.raises(TypeError, match="got bfloat16 and float32"):
-        outcome(case._replace(hidden_TD=case.hidden_TD.astype(jnp.bfloat16)), implementation=TRITON)
+        TRITON.forward(Call(scale=1.0, vocab_axis=0), operands)
 
 
 @pytest.mark.parametrize("sizes", [{"tokens": 8}, {"vocab": 48}, {"hidden": 24}])
