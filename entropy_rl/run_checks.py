@@ -100,7 +100,7 @@ def stop_if_not_finite(config: RunConfig, skipped_in_a_row: int, step: int, chec
 
 def check_mesh(config: RunConfig) -> None:
     """Refuses a mesh without devices of every process: some would hold nothing, and have nothing to do."""
-    size = config.mesh.data * config.mesh.fsdp * config.mesh.tensor
+    size = config.mesh.size
     if jax.process_count() > 1 and size != jax.device_count():
         raise ValueError(
             f"a run of {jax.process_count()} processes must use all of their {jax.device_count()} devices, "

@@ -13,7 +13,6 @@ embedding that is not the head only the rows looked up; keys and values of each 
 those of every token generated so far. Slots that are read although nothing is in them do not count.
 """
 
-import math
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -27,11 +26,11 @@ from entropy_rl.bench.device_workloads import DecodeLoad, DeviceWorkload, Update
 from entropy_rl.bench.kernels import take_turns
 from entropy_rl.kernel_choice import Kernels
 from entropy_rl.models.config import Qwen2Config
-from entropy_rl.models.parameters import axis_sizes, count, parameters
 from entropy_rl.models.policy import Policy
 from entropy_rl.objectives import KLCov
 from entropy_rl.observability.clock import Clock
 from entropy_rl.parallelism import MeshConfig
+from entropy_rl.plan.arithmetic import head_flops, kv_size, layers_flops, num_read
 from entropy_rl.sampler import Sampler, Sampling, wave
 from entropy_rl.training.layout import Padded
 from entropy_rl.training.learner import Learner
@@ -172,19 +171,9 @@ def update_learner(config: Qwen2Config, load: UpdateLoad, device: jax.Device | N
 def model_flops(config: Qwen2Config, load: UpdateLoad) -> float:
     """FLOPs of one update, as the module's text counts them."""
     S, T, group = load.num_prompt_tokens, load.num_new_tokens, load.num_samples
-    in_layers, in_head = _kernel_sizes(config)
-    num_run = load.num_prompts * (S + group * (T - 1))
+    num_run, num_labels = float(load.num_prompts * (S + group * (T - 1))), float(load.num_sequences * T)
     pairs = load.num_prompts * (S * (S + 1) / 2 + group * ((T - 1) * S + (T - 1) * T / 2))
-    per_pair = 12 * config.num_layers * config.num_heads * config.head_dim
-    return 6 * (in_layers * num_run + in_head * load.num_sequences * T) + per_pair * pairs
-
-
-def _kernel_sizes(config: Qwen2Config) -> tuple[int, int]:
-    """(parameters of all layers' kernels, parameters of the head)."""
-    sizes = axis_sizes(config)
-    head = sizes["vocab"] * sizes["embed"]
-    kernels = [row for row in parameters(config) if row.stacked and len(row.axes) > 2 and "embed" in row.axes]
-    return sum(math.prod(row.shape(config)) for row in kernels), head
+    return 3 * (layers_flops(config, num_run, pairs) + head_flops(config, num_labels))
 
 
 def made_up_rollout(config: Qwen2Config, load: UpdateLoad) -> Rollout:
@@ -248,10 +237,8 @@ def _equipped(policy: Policy, device: jax.Device | None) -> Policy:
 
 def bytes_of_step(config: Qwen2Config, load: DecodeLoad) -> float:
     """Bytes that a token step must read, as the module's text counts them."""
-    looked_up = 0 if config.tie_embeddings else config.vocab_size * config.hidden_size
-    of_token = 2 * config.num_layers * config.num_kv_heads * config.head_dim
     tokens = load.num_prompts * load.num_prompt_tokens + load.num_sequences * load.mean_reached
-    return 2.0 * (count(config) - looked_up + of_token * tokens)
+    return 2.0 * (num_read(config) + kv_size(config) * tokens)
 
 
 def _row(what, shape, config, num_sequences, setting, seconds, work, roofline: Roofline) -> DeviceRow:

@@ -49,21 +49,25 @@ class MeshConfig:
         """Size of each mesh axis by its name, as `jax.sharding.Mesh.shape`."""
         return {axis.name: getattr(self, axis.name) for axis in fields(self)}
 
+    @property
+    def size(self) -> int:
+        """Number of devices, as `jax.sharding.Mesh.size`."""
+        return math.prod(self.shape.values())
+
     def __post_init__(self):
-        if min(self.data, self.fsdp, self.tensor) < 1:
+        if min(self.shape.values()) < 1:
             raise ValueError(f"mesh axes must be at least 1, got {self}")
 
     def build(self, devices: Sequence[jax.Device] | None = None) -> Mesh:
         """The mesh over the first data * fsdp * tensor of `devices` (default: all there are)."""
         devices = jax.devices() if devices is None else devices
-        shape = tuple(self.shape.values())
-        if math.prod(shape) > len(devices):
+        if self.size > len(devices):
             raise ValueError(
-                f"a mesh of {self.data} x {self.fsdp} x {self.tensor} needs {math.prod(shape)} devices, "
+                f"a mesh of {self.data} x {self.fsdp} x {self.tensor} needs {self.size} devices, "
                 f"found {len(devices)}; lower mesh.data, mesh.fsdp or mesh.tensor"
             )
         # Not jax.make_mesh: it refuses an axis of 8 on 4 x 4 x 4 chips, which takes half of one of theirs.
-        used = devices[: math.prod(shape)]
+        shape, used = tuple(self.shape.values()), devices[: self.size]
         grid = mesh_utils.create_device_mesh(shape, used, allow_split_physical_axes=True)
         return Mesh(grid, tuple(self.shape), axis_types=(jax.sharding.AxisType.Auto,) * len(shape))
 

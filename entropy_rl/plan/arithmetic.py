@@ -6,12 +6,23 @@ against XLA's own cost analysis of an unrolled model.
 """
 
 from entropy_rl.models.config import Qwen2Config
+from entropy_rl.models.parameters import count
 
 
 def layer_weights(c: Qwen2Config) -> int:
     """Parameters of one layer that take part in products of matrices."""
     attention = c.hidden_size * c.head_dim * 2 * (c.num_heads + c.num_kv_heads)
     return attention + 3 * c.hidden_size * c.intermediate_size
+
+
+def num_read(c: Qwen2Config) -> int:
+    """Parameters that a pass reads whole: of an embedding that is no head, only rows are looked up."""
+    return count(c) - (0 if c.tie_embeddings else c.vocab_size * c.hidden_size)
+
+
+def kv_size(c: Qwen2Config) -> int:
+    """Numbers that a cache keeps of one token."""
+    return 2 * c.num_layers * c.num_kv_heads * c.head_dim
 
 
 def layers_flops(c: Qwen2Config, tokens: float, pairs: float) -> float:

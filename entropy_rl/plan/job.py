@@ -34,7 +34,7 @@ class Job:
 
     def __post_init__(self):
         mesh, chips = self.config.mesh, self.topology.num_chips
-        if mesh.data * mesh.fsdp * mesh.tensor != chips:
+        if mesh.size != chips:
             raise ValueError(
                 f"mesh.data * mesh.fsdp * mesh.tensor must be the {chips} chips of {self.topology.name}, got "
                 f"{mesh.data} x {mesh.fsdp} x {mesh.tensor}"

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from entropy_rl.models.config import Qwen2Config
 from entropy_rl.models.parameters import parameters
-from entropy_rl.parallelism import SAMPLING_RULES, TRAINING_RULES, MeshConfig, Rules
-from entropy_rl.plan.arithmetic import layer_weights
+from entropy_rl.parallelism import SAMPLING_RULES, TRAINING_RULES, MeshConfig, Rules, num_shards
+from entropy_rl.plan.arithmetic import kv_size, layer_weights
 from entropy_rl.plan.job import Job
 from entropy_rl.plan.programs import Program
 from entropy_rl.training.optimizer import Optimizer
@@ -49,13 +49,10 @@ class Memory:
 
 def share(c: Qwen2Config, mesh: MeshConfig, rules: Rules) -> float:
     """Parameters of one chip: of each, its size over the mesh axes that cut it."""
-    sizes = {"data": mesh.data, "fsdp": mesh.fsdp, "tensor": mesh.tensor}
-
-    def cuts(axis: str) -> int:
-        used = rules[axis]
-        return math.prod(sizes[name] for name in ((used,) if isinstance(used, str) else used or ()))
-
-    return sum(math.prod(row.shape(c)) / math.prod(cuts(axis) for axis in row.axes) for row in parameters(c))
+    return sum(
+        math.prod(row.shape(c)) / math.prod(num_shards(mesh, axis, rules) for axis in row.axes)
+        for row in parameters(c)
+    )
 
 
 def moment_bytes(optimizer: Optimizer) -> int:
@@ -149,8 +146,7 @@ def cache_bytes(job: Job, *, with_responses: bool) -> float:
     slots = rows * job.prompts.longest
     if with_responses:
         slots += rows * job.config.batch.samples_per_prompt * max(job.responses.longest - 1, 1)
-    of_slot = 2 * c.num_layers * c.num_kv_heads * c.head_dim * item_bytes(job)
-    return slots * of_slot / job.config.mesh.tensor
+    return slots * kv_size(c) * item_bytes(job) / job.config.mesh.tensor
 
 
 def _row_tokens(job: Job) -> float:

@@ -13,7 +13,7 @@ their wave ends.
 from dataclasses import dataclass, field
 
 from entropy_rl.models.parameters import count
-from entropy_rl.plan.arithmetic import gradient_flops, head_flops, layers_flops
+from entropy_rl.plan.arithmetic import gradient_flops, head_flops, kv_size, layers_flops, num_read
 from entropy_rl.plan.job import Job
 from entropy_rl.plan.memory import F32, item_bytes, moment_bytes
 from pallas_kernels.chips import TPUChip
@@ -61,7 +61,7 @@ def prefill(job: Job) -> Work:
     tokens = job.prompts_per_wave / job.num_shards * S
     pairs = tokens * (S + 1) / 2 if _skips(job) else tokens * S
     flops = layers_flops(c, tokens, pairs) + head_flops(c, tokens / S)
-    keys = 2 * c.num_layers * c.num_kv_heads * c.head_dim * tokens * item_bytes(job)
+    keys = kv_size(c) * tokens * item_bytes(job)
     tensor = job.config.mesh.tensor
     return Work(
         flops=flops / tensor,
@@ -77,7 +77,7 @@ def decode_step(job: Job) -> Work:
     rows = prompts * batch.samples_per_prompt
     slots, S = job.mean_slots, job.prompts.longest
     flops = layers_flops(c, rows, rows * (slots + S)) + head_flops(c, rows)
-    keys = 2 * c.num_layers * c.num_kv_heads * c.head_dim * (rows * slots + prompts * S) * item_bytes(job)
+    keys = kv_size(c) * (rows * slots + prompts * S) * item_bytes(job)
     logits = 3 * F32 * c.vocab_size * rows
     return Work(
         flops=flops / tensor,
@@ -120,7 +120,7 @@ def update(job: Job) -> Work:
             + passes * _activation_bytes(job, tokens),
             sent=_tensor_traffic(job, tokens, passes=passes - 1)
             | {
-                "fsdp": 2 * _gather(job) + F32 * _left(mesh.fsdp) * _num_read(job) / mesh.tensor,
+                "fsdp": 2 * _gather(job) + F32 * _left(mesh.fsdp) * num_read(c) / mesh.tensor,
                 "data": 2 * F32 * _left(mesh.data) * own,
             },
         )
@@ -154,15 +154,9 @@ def _left(n: int) -> float:
     return (n - 1) / n
 
 
-def _num_read(job: Job) -> int:
-    """Parameters that a pass reads whole."""
-    c = job.architecture
-    return count(c) - (0 if c.tie_embeddings else c.vocab_size * c.hidden_size)
-
-
 def _weights_bytes(job: Job) -> float:
-    """The same in the compute dtype."""
-    return float(item_bytes(job) * _num_read(job))
+    """Parameters that a pass reads whole, in the compute dtype."""
+    return float(item_bytes(job) * num_read(job.architecture))
 
 
 def _gather(job: Job) -> float:

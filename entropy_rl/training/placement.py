@@ -40,8 +40,9 @@ def laid_state(policy: Policy, optimizer: Optimizer, opt_state: optax.OptState, 
         return opt_state
 
     def lay(moment, param, sharding):
-        whole = NamedSharding(policy.mesh, PartitionSpec())
-        return jax.lax.with_sharding_constraint(moment, sharding if moment.shape == param.shape else whole)
+        if moment.shape != param.shape:
+            return laid_whole(policy, moment)
+        return jax.lax.with_sharding_constraint(moment, sharding)
 
     return optax.tree_utils.tree_map_params(
         optimizer.transformation(),
