@@ -1,7 +1,9 @@
 """python -m entropy_rl plan"""
 
 import json
+import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -107,22 +109,22 @@ class Plan(Configured):
 
     def _plan_recipes(self) -> None:
         """Every recipe on every topology, each written as soon as it is planned."""
-        plans = []
-        for path in self.recipes:
-            for job in self._jobs(path):
-                plan = self._plan(job)
-                plans.append(plan)
-                if self.output is not None:
-                    self._keep(plan)
+        jobs = [job for path in self.recipes for job in self._jobs(path)]
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            plans = list(threads.map(self._plan_and_keep, jobs))
         print(recipe_table(plans, self.price_per_chip_hour))
         sys.exit(not all(plan.fits for plan in plans))
 
-    def _keep(self, plan: StepPlan) -> None:
+    def _plan_and_keep(self, job: Job) -> StepPlan:
         """Writes what a plan of its own would print, and its JSON, into the folder of the output."""
+        plan = self._plan(job)
+        if self.output is None:
+            return plan
         name = f"{plan.job.config.name}.{plan.job.topology.name.replace(':', '-')}"
         _write_json(self.output / f"{name}.json", as_json(plan, self.price_per_chip_hour))
         with (self.output / f"{name}.txt").open("w") as file:
             show(plan, Console(file=file, width=150), self.price_per_chip_hour)
+        return plan
 
     def _plan(self, job: Job) -> StepPlan:
         missing = job.topology.missing_compiler
@@ -151,7 +153,7 @@ class Plan(Configured):
 def _on(topology: Topology, config: RunConfig) -> RunConfig:
     """The configuration with as many shards of parameters as the topology has room for."""
     mesh, chips = config.mesh, topology.num_chips
-    if mesh.data * mesh.fsdp * mesh.tensor == chips:
+    if mesh.size == chips:
         return config
     if chips % (mesh.data * mesh.tensor):
         raise ValueError(

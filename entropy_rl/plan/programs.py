@@ -4,9 +4,6 @@ They are the functions that training itself calls, with stand-ins for their arra
 has the shapes and the shardings with which the next is compiled.
 """
 
-import hashlib
-import re
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +15,7 @@ from jax.sharding import Mesh, NamedSharding
 from entropy_rl.models.parameters import logical_axes
 from entropy_rl.models.policy import Policy
 from entropy_rl.parallelism import parameter_shardings, spec_of
+from entropy_rl.plan.compiler import compile_once
 from entropy_rl.plan.job import Job
 from entropy_rl.sampler import Sampler, wave, working
 from entropy_rl.training import learner as learning
@@ -33,14 +31,6 @@ FIRST_SEGMENT = 128
 
 ANY_TOKEN = 0
 """Stands for the tokenizer's stop token and padding: which they are changes no program's size."""
-
-
-class DoesNotFitError(Exception):
-    """The compiler found no room for a program."""
-
-    def __init__(self, needed_bytes: float, message: str):
-        super().__init__(message)
-        self.needed_bytes = needed_bytes
 
 
 @dataclass(frozen=True)
@@ -65,22 +55,15 @@ class Program:
         return self.argument_bytes + self.output_bytes + self.temporary_bytes
 
 
-SCALAR = re.compile(r"dense<-?\d\.\d+E[+-]\d\d> : tensor<f32>")
-"""Numbers of f32, as clip ranges and coefficients are: neither memory nor time depends on them."""
-
-_compiled: dict[tuple[str, str], tuple[jax.stages.Compiled | DoesNotFitError, float]] = {}
-"""By topology and program text: several runs share most of their programs."""
-
-
 @dataclass(frozen=True)
 class Programs:
     """The programs of a job, compiled as they are asked for."""
 
     job: Job
     tell: Callable[[str], None] = field(default=lambda line: None)
-    """Is told what is compiled, which takes a while."""
+    """Is told what is compiled, which takes a while; from any thread."""
 
-    @cached_property
+    @property
     def _devices(self) -> list[jax.Device]:
         return self.job.topology.devices()
 
@@ -153,20 +136,8 @@ class Programs:
         return self._compile(phase, self.lowered(phase))
 
     def _compile(self, name: str, lowered: jax.stages.Lowered) -> tuple[jax.stages.Compiled, float]:
-        digest = hashlib.sha256(SCALAR.sub("scalar", lowered.as_text()).encode()).hexdigest()
-        key = (self.job.topology.name, digest)
-        if key not in _compiled:
-            self.tell(f"compiling {name} for {self.job.topology.name}")
-            start = time.perf_counter()
-            try:
-                result = lowered.compile()
-            except jax.errors.JaxRuntimeError as error:
-                result = _too_large(error)
-            _compiled[key] = (result, time.perf_counter() - start)
-        result, seconds = _compiled[key]
-        if isinstance(result, DoesNotFitError):
-            raise result
-        return result, seconds
+        topology = self.job.topology.name
+        return compile_once(lowered, topology, lambda: self.tell(f"compiling {name} for {topology}"))
 
     def _reshard(self):
         return working.working_params.lower(self.policy, self.params)
@@ -267,13 +238,3 @@ def _place(shapes, shardings):
     return jax.tree.map(
         lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), shapes, shardings
     )
-
-
-def _too_large(error: jax.errors.JaxRuntimeError) -> DoesNotFitError:
-    """What the compiler says it would need. Raises any other error again."""
-    message = str(error)
-    needed = re.search(r"\(([\d.]+)([KMGT])\) exceeds available HBM|Used ([\d.]+)([KMGT]) of", message)
-    if "RESOURCE_EXHAUSTED" not in message or needed is None:
-        raise error
-    number, unit = [group for group in needed.groups() if group is not None]
-    return DoesNotFitError(float(number) * 1024 ** (1 + "KMGT".index(unit)), message.splitlines()[0])

@@ -1,15 +1,17 @@
 """The plan of a training step: every program's memory and time, and what follows for the whole."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from entropy_rl.plan import work as formulas
 from entropy_rl.plan.collectives import Collective, collectives
+from entropy_rl.plan.compiler import DoesNotFitError
 from entropy_rl.plan.hlo import Computation, Instruction, parse, shapes
 from entropy_rl.plan.job import Job
 from entropy_rl.plan.memory import KINDS, Memory, compiled, estimated, sampler_differs, too_large
-from entropy_rl.plan.programs import PHASES, DoesNotFitError, Program, Programs
+from entropy_rl.plan.programs import PHASES, Program, Programs
 from entropy_rl.plan.roofline import Times, seconds_of, seconds_of_axes, times
 from entropy_rl.plan.work import Work
 
@@ -143,8 +145,9 @@ def phases_of(job: Job) -> list[str]:
 
 
 def _plan_of(job: Job, by_formula: bool, tell: Callable[[str], None]) -> Plan:
-    programs = None if by_formula else Programs(job, tell)
-    return Plan(job=job, phases=tuple(_phase(job, name, programs) for name in phases_of(job)))
+    programs, names = None if by_formula else Programs(job, tell), phases_of(job)
+    with ThreadPoolExecutor(len(names)) as threads:  # they wait for the compiler most of their time
+        return Plan(job=job, phases=tuple(threads.map(lambda name: _phase(job, name, programs), names)))
 
 
 def _with_chosen_wave(job: Job, by_formula: bool, tell: Callable[[str], None]) -> Job:

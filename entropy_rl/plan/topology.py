@@ -3,6 +3,7 @@
 import math
 import os
 import re
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -13,6 +14,13 @@ import numpy as np
 from jax.experimental import topologies
 
 from pallas_kernels.chips import GPU_CHIPS, TPU_CHIPS, Chip, TPUChip
+
+_TPU_COMPILER = ("libtpu", "tpu")
+_GPU_COMPILER = ("jax_cuda13_plugin", "cuda13")
+"""Package that brings a compiler, and the extra of jax that installs it."""
+
+_making_devices = threading.Lock()
+"""Of two threads that ask at once, each would get devices of its own."""
 
 _COMPILER_OPTIONS = {"v4": {"chip_config_name": "megacore"}}
 """Both cores of a v4 are one device only where that is asked for."""
@@ -54,24 +62,18 @@ class Topology:
     @property
     def missing_compiler(self) -> str | None:
         """What must be installed to compile for it; None where all is there."""
-        needed, extra = (
-            ("libtpu", "tpu") if isinstance(self.chip, TPUChip) else ("jax_cuda13_plugin", "cuda13")
-        )
-        return None if find_spec(needed) else f'pip install "jax[{extra}]=={jax.__version__}"'
+        return _missing(_TPU_COMPILER if isinstance(self.chip, TPUChip) else _GPU_COMPILER)
 
     def devices(self) -> list[jax.Device]:
         """Its devices, the same in every call: programs share shardings, and what differs does not mix.
 
         Raises RuntimeError without the compiler.
         """
-        if self.missing_compiler is not None:
-            raise RuntimeError(
-                f"compiling for {self.name} needs the compiler that belongs to jax; install it: "
-                f"{self.missing_compiler}"
-            )
-        if isinstance(self.chip, TPUChip):
-            return tpu_devices(self.name, **_COMPILER_OPTIONS.get(self.name.partition(":")[0], {}))
-        return _gpu_devices(self.chip.compiler_target(), f"1x{self.shape[0]}x{self.shape[1]}")
+        with _making_devices:
+            if isinstance(self.chip, TPUChip):
+                return tpu_devices(self.name, **_COMPILER_OPTIONS.get(self.name.partition(":")[0], {}))
+            _require(_GPU_COMPILER, self.name)
+            return _gpu_devices(self.chip.compiler_target(), f"1x{self.shape[0]}x{self.shape[1]}")
 
     def places(self, devices: Sequence[jax.Device] | None = None) -> np.ndarray:
         """Where devices lie, [devices, dimensions]; without any, where its chips would, in order."""
@@ -112,6 +114,18 @@ class Topology:
         return all(size % unit == 0 for size in self.shape)
 
 
+def _missing(compiler: tuple[str, str]) -> str | None:
+    package, extra = compiler
+    return None if find_spec(package) else f'pip install "jax[{extra}]=={jax.__version__}"'
+
+
+def _require(compiler: tuple[str, str], topology_name: str) -> None:
+    if (command := _missing(compiler)) is not None:
+        raise RuntimeError(
+            f"compiling for {topology_name} needs the compiler that belongs to jax; install it: {command}"
+        )
+
+
 @cache
 def _gpu_devices(target_config: str, topology: str) -> list[jax.Device]:
     return topologies.get_topology_desc(
@@ -122,10 +136,6 @@ def _gpu_devices(target_config: str, topology: str) -> list[jax.Device]:
 @cache
 def tpu_devices(topology_name: str, **options: str) -> list[jax.Device]:
     """The devices of a topology such as v5e:2x2. Raises RuntimeError without the TPU compiler."""
-    if find_spec("libtpu") is None:
-        raise RuntimeError(
-            f"compiling for {topology_name} needs the TPU compiler that belongs to jax; install it: "
-            f'pip install "jax[tpu]=={jax.__version__}"'
-        )
+    _require(_TPU_COMPILER, topology_name)
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # do not look for a TPU's metadata in the network
     return topologies.get_topology_desc(platform="tpu", topology_name=topology_name, **options).devices

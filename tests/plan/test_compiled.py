@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from entropy_rl.plan.collectives import collectives
+from entropy_rl.plan.compiler import DoesNotFitError
 from entropy_rl.plan.hlo import parse
 from entropy_rl.plan.memory import compiled, estimated
-from entropy_rl.plan.programs import DoesNotFitError, Programs
+from entropy_rl.plan.programs import Programs
 from entropy_rl.plan.step import as_json, make_plan
 from entropy_rl.plan.topology import Topology
 from entropy_rl.plan.weak_scaling import as_markdown, scaled_jobs, weak_scaling

@@ -1,0 +1,63 @@
+"""Every program is compiled once, as many at a time as there are cores."""
+
+import hashlib
+import os
+import re
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+
+import jax
+
+
+class DoesNotFitError(Exception):
+    """The compiler found no room for a program."""
+
+    def __init__(self, needed_bytes: float, message: str):
+        super().__init__(message)
+        self.needed_bytes = needed_bytes
+
+
+SCALAR = re.compile(r"dense<-?\d\.\d+E[+-]\d\d> : tensor<f32>")
+"""Numbers of f32, as clip ranges and coefficients are: neither memory nor time depends on them."""
+
+_cores = threading.BoundedSemaphore(os.cpu_count() or 1)
+_lock = threading.Lock()
+_programs: dict[tuple[str, str], Future] = {}
+"""By topology and program text: several runs share most of their programs."""
+
+
+def compile_once(
+    lowered: jax.stages.Lowered, topology_name: str, tell: Callable[[], None]
+) -> tuple[jax.stages.Compiled, float]:
+    """(The program, seconds that compiling took); from any thread. `tell` is called when it begins.
+
+    Raises DoesNotFitError when the compiler says that it is too large.
+    """
+    digest = hashlib.sha256(SCALAR.sub("scalar", lowered.as_text()).encode()).hexdigest()
+    with _lock:
+        program = _programs.get((topology_name, digest))
+        if mine := program is None:
+            program = _programs[topology_name, digest] = Future()
+    if mine:
+        with _cores:
+            tell()
+            start = time.perf_counter()
+            try:
+                program.set_result((lowered.compile(), time.perf_counter() - start))
+            except jax.errors.JaxRuntimeError as error:
+                program.set_exception(_too_large(error) or error)
+            except BaseException as error:
+                program.set_exception(error)  # or those who wait for it would wait for ever
+    return program.result()
+
+
+def _too_large(error: jax.errors.JaxRuntimeError) -> DoesNotFitError | None:
+    """What the compiler says it would need, if that is what is wrong."""
+    message = str(error)
+    needed = re.search(r"\(([\d.]+)([KMGT])\) exceeds available HBM|Used ([\d.]+)([KMGT]) of", message)
+    if "RESOURCE_EXHAUSTED" not in message or needed is None:
+        return None
+    number, unit = [group for group in needed.groups() if group is not None]
+    return DoesNotFitError(float(number) * 1024 ** (1 + "KMGT".index(unit)), message.splitlines()[0])
