@@ -26,6 +26,25 @@ import jaxtyping  # noqa: E402
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+MANY_MEMORY_MAPPINGS = 20_000
+
+
+def num_memory_mappings() -> int:
+    """Of this process; 0 where there is no telling, as on macOS."""
+    mappings = Path("/proc/self/maps")
+    return len(mappings.read_bytes().splitlines()) if mappings.exists() else 0
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_compiled_programs():
+    """Lets compiled programs go after a file that leaves many behind.
+
+    Each keeps several memory mappings, of which Linux grants a process 65,530: at the next one the compiler
+    ends the process with a segmentation fault.
+    """
+    yield
+    if num_memory_mappings() > MANY_MEMORY_MAPPINGS:
+        jax.clear_caches()
 
 
 @pytest.fixture

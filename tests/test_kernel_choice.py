@@ -169,7 +169,7 @@ def _placed(tree, sharding):
 @pytest.mark.parametrize(
     ("objective", "mesh_config", "layout"),
     [
-        (KLCov(fraction=0.2), MeshConfig(fsdp=2, tensor=2), Packed(num_smaller_shapes=1)),
+        (KLCov(fraction=0.2), MeshConfig(fsdp=2, tensor=2), Packed(num_smaller_shapes=0)),
         pytest.param(
             ClipCov(fraction=0.2, cov_low=0.1), MeshConfig(data=2), Packed(), marks=pytest.mark.slow
         ),

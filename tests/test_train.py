@@ -1,7 +1,6 @@
 """Real short runs: what they leave, a real kill and resume, skipping to a stop, warnings."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from entropy_rl.training.layout import Packed, Padded
 from entropy_rl.training.optimizer import AdamW
 from entropy_rl.workbench import Workbench, take_step
 from tests.processes.job import EvenLength, job
+from tests.processes.starting import environment
 from tests.runs import make_config
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -90,7 +90,8 @@ train(make_config(Path({folder!r}), checkpoint_every_steps=2), resume={resume})
 
 def start_child(folder: Path, *, resume: bool) -> subprocess.Popen:
     code = CHILD.format(root=str(ROOT), folder=str(folder), resume=resume)
-    return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=os.environ, stdout=subprocess.DEVNULL)
+    command = [sys.executable, "-c", code]
+    return subprocess.Popen(command, cwd=ROOT, env=environment(num_devices=8), stdout=subprocess.DEVNULL)
 
 
 def test_a_killed_and_resumed_run_equals_one_that_never_stopped(finished, tmp_path):

@@ -69,7 +69,9 @@ def assert_close(tree, other, atol):
     ("changes", "cuts"),
     [
         ({}, (2, 4)),
-        ({"objective": CLIP_COV, "aggregation": SequenceMeanTokenMean()}, (4,)),
+        pytest.param(
+            {"objective": CLIP_COV, "aggregation": SequenceMeanTokenMean()}, (4,), marks=pytest.mark.slow
+        ),
         ({"objective": PPOClip(), "aggregation": SequenceMeanTokenSumNorm()}, (4,)),
     ],
     ids=["KLCov", "ClipCov, SequenceMeanTokenMean", "PPOClip, SequenceMeanTokenSumNorm"],
@@ -220,7 +222,7 @@ def test_an_entropy_bonus_raises_the_entropy_of_the_policy():
     ("mesh_config", "num_microbatches"),
     [
         (MeshConfig(fsdp=2, tensor=3), 1),
-        (MeshConfig(data=2), 2),
+        pytest.param(MeshConfig(data=2), 2, marks=pytest.mark.slow),
         pytest.param(MeshConfig(data=2, fsdp=2), 1, marks=pytest.mark.slow),
     ],
     ids=str,

@@ -1,6 +1,7 @@
 """Updates on packed rows: those of padded rows, whatever the budget, the lengths and the mesh."""
 
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -58,6 +59,7 @@ def updated(learner, batch, config=TINY, place=lambda params: params):
     return state.params, report
 
 
+@partial(jax.jit, static_argnums=0)
 def selected(learner, batch, logp_PGT):
     """The tokens that are chosen by these log-probs."""
     tokens = TokenBatch.of(batch, TokenMean())
@@ -208,7 +210,7 @@ def test_the_padding_of_a_step_is_what_one_counts_by_hand():
     assert (PROMPTS, SAMPLES, ROW) == (4, 3, 12)
     # Padded, 2 prompts of 5 run once and 6 rows of 7 - 1 follow them: all of it tokens.
     for layout, microbatches, fraction in ((SMALL, 2 * 3, 1 / 12), (Padded(), 2, 0)):
-        learner = make_learner(layout, regularizer=Regularizer())
+        learner = make_learner(layout, objective=PPOClip(), regularizer=Regularizer())
         state, adv_PG = learner.init(tiny_policy()[1]), jnp.ones((PROMPTS, SAMPLES))
         _, metrics = learn(learner, state, rollout, adv_PG, jax.random.key(3), prompts_per_update=2)
         assert metrics["update/microbatches"] == microbatches
