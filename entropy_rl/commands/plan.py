@@ -20,7 +20,7 @@ from entropy_rl.plan.step import Plan as StepPlan
 from entropy_rl.plan.step import as_json, make_plan
 from entropy_rl.plan.suggest import suggest
 from entropy_rl.plan.topology import Topology
-from entropy_rl.plan.weak_scaling import as_markdown, weak_scaling
+from entropy_rl.plan.weak_scaling import as_markdown, scaled_jobs, weak_scaling
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,8 @@ class Plan(Configured):
     recipes: tuple[Path, ...] = ()
     """Plan these files instead, each on all topologies that it names, and print one Markdown table."""
     weak_scaling: bool = False
-    """Compile update and decoding for 16 to 256 chips with the same work a chip; prints a Markdown table."""
+    """Compile update and decoding for 16, 64 and 256 chips, the same work for each; prints a Markdown table.
+    """
 
     @classmethod
     def load(cls, path: Path, topology: str | None) -> RunConfig:
@@ -64,7 +65,7 @@ class Plan(Configured):
             return
         job = self._job(self.settings, self.topology or next(iter(topologies_of(self.config)), None))
         if self.weak_scaling:
-            print(as_markdown(list(weak_scaling(job, ("update", "decode"), _tell))))
+            print(as_markdown(weak_scaling(scaled_jobs(job), ("update", "decode"), _tell)))
             return
         plan, console = self._plan(job), Console(width=None if sys.stdout.isatty() else 150)
         show(plan, console, self.price_per_chip_hour)
@@ -111,8 +112,11 @@ class Plan(Configured):
         """Every recipe on every topology, each written as soon as it is planned."""
         jobs = [job for path in self.recipes for job in self._jobs(path)]
         with ThreadPoolExecutor(os.cpu_count()) as threads:
-            plans = list(threads.map(self._plan_and_keep, jobs))
+            tried = [threads.submit(self._plan_and_keep, job) for job in jobs]
+        plans = [one.result() for one in tried if one.exception() is None]
         print(recipe_table(plans, self.price_per_chip_hour))
+        for one in tried:
+            one.result()  # what went wrong with one is told when the others are there
         sys.exit(not all(plan.fits for plan in plans))
 
     def _plan_and_keep(self, job: Job) -> StepPlan:

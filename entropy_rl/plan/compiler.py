@@ -14,12 +14,13 @@ import jax
 class DoesNotFitError(Exception):
     """The compiler found no room for a program."""
 
-    def __init__(self, needed_bytes: float, message: str):
-        super().__init__(message)
+    def __init__(self, name: str, needed_bytes: float, message: str):
+        super().__init__(f"{name}: {message}")
+        self.name = name
         self.needed_bytes = needed_bytes
 
 
-SCALAR = re.compile(r"dense<-?\d\.\d+E[+-]\d\d> : tensor<f32>")
+SCALAR = re.compile(r"dense<[-+.\deE]+> : tensor<f32>")
 """Numbers of f32, as clip ranges and coefficients are: neither memory nor time depends on them."""
 
 _cores = threading.BoundedSemaphore(os.cpu_count() or 1)
@@ -29,11 +30,11 @@ _programs: dict[tuple[str, str], Future] = {}
 
 
 def compile_once(
-    lowered: jax.stages.Lowered, topology_name: str, tell: Callable[[], None]
+    name: str, lowered: jax.stages.Lowered, topology_name: str, tell: Callable[[str], None]
 ) -> tuple[jax.stages.Compiled, float]:
     """(The program, seconds that compiling took); from any thread. `tell` is called when it begins.
 
-    Raises DoesNotFitError when the compiler says that it is too large.
+    Raises DoesNotFitError, with the name, when the compiler says that it is too large.
     """
     digest = hashlib.sha256(SCALAR.sub("scalar", lowered.as_text()).encode()).hexdigest()
     with _lock:
@@ -42,22 +43,22 @@ def compile_once(
             program = _programs[topology_name, digest] = Future()
     if mine:
         with _cores:
-            tell()
-            start = time.perf_counter()
             try:
+                tell(f"compiling {name} for {topology_name}")
+                start = time.perf_counter()
                 program.set_result((lowered.compile(), time.perf_counter() - start))
             except jax.errors.JaxRuntimeError as error:
-                program.set_exception(_too_large(error) or error)
+                program.set_exception(_too_large(name, error) or error)
             except BaseException as error:
                 program.set_exception(error)  # or those who wait for it would wait for ever
     return program.result()
 
 
-def _too_large(error: jax.errors.JaxRuntimeError) -> DoesNotFitError | None:
+def _too_large(name: str, error: jax.errors.JaxRuntimeError) -> DoesNotFitError | None:
     """What the compiler says it would need, if that is what is wrong."""
     message = str(error)
     needed = re.search(r"\(([\d.]+)([KMGT])\) exceeds available HBM|Used ([\d.]+)([KMGT]) of", message)
     if "RESOURCE_EXHAUSTED" not in message or needed is None:
         return None
     number, unit = [group for group in needed.groups() if group is not None]
-    return DoesNotFitError(float(number) * 1024 ** (1 + "KMGT".index(unit)), message.splitlines()[0])
+    return DoesNotFitError(name, float(number) * 1024 ** (1 + "KMGT".index(unit)), message.splitlines()[0])

@@ -111,7 +111,8 @@ class Programs:
         return _place(shapes, compiled.output_shardings)
 
     def program(self, phase: str) -> Program:
-        """One of PHASES. Raises DoesNotFitError when the compiler says that it is too large."""
+        """One of PHASES. Raises DoesNotFitError when the compiler says that it, or a program whose results it
+        takes, is too large."""
         compiled, seconds = self._compiled_in(phase)
         memory, cost = compiled.memory_analysis(), compiled.cost_analysis() or {}
         cost = cost[0] if isinstance(cost, list) else cost
@@ -136,8 +137,7 @@ class Programs:
         return self._compile(phase, self.lowered(phase))
 
     def _compile(self, name: str, lowered: jax.stages.Lowered) -> tuple[jax.stages.Compiled, float]:
-        topology = self.job.topology.name
-        return compile_once(lowered, topology, lambda: self.tell(f"compiling {name} for {topology}"))
+        return compile_once(name, lowered, self.job.topology.name, self.tell)
 
     def _reshard(self):
         return working.working_params.lower(self.policy, self.params)

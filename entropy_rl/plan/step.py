@@ -184,8 +184,9 @@ def _phase(job: Job, name: str, programs: Programs | None) -> Phase:
     try:
         program = programs.program(name)
     except DoesNotFitError as error:
-        memory = too_large(job, name, error.needed_bytes)
-        return replace(by_formula, memory=memory, note=str(error))
+        if error.name != name:
+            return replace(by_formula, note=f"not compiled, since it needs what does not fit, {error}")
+        return replace(by_formula, memory=too_large(job, name, error.needed_bytes), note=str(error))
     found = _collectives(job, name, program)
     places = job.topology.places(programs.mesh.devices.flat)
     return replace(
@@ -262,6 +263,7 @@ def as_json(plan: Plan, price: float | None = None) -> dict:
         "waves": job.num_waves,
         "wave_chosen_by_plan": plan.chosen_wave is not None,
         "microbatches_per_update": None if job.geometry is None else list(job.microbatches),
+        "padding_fraction": job.padding_fraction,
         "lengths": {
             name: {"mean": lengths.mean, "longest": lengths.longest, "sigma": lengths.sigma}
             for name, lengths in (("prompts", job.prompts), ("responses", job.responses))
