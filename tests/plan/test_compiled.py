@@ -1,7 +1,6 @@
 """Plans by the compilers of TPUs and GPUs that are not there."""
 
 from dataclasses import replace
-from itertools import islice
 
 import jax
 import numpy as np
@@ -54,14 +53,14 @@ def sixteen_chips():
 
 def test_weak_scaling_keeps_the_work_of_a_chip():
     jobs = scaled_jobs(sixteen_chips())
-    assert [scaled.topology.num_chips for scaled in jobs] == [16, 32, 64, 128, 256]
+    assert [scaled.topology.num_chips for scaled in jobs] == [16, 64, 256]
     assert {scaled.prompts_per_wave / scaled.num_shards for scaled in jobs} == {2}
     assert {scaled.geometry.shapes[0][0] / scaled.num_shards for scaled in jobs} == {2}
 
 
 @pytest.mark.slow
 def test_decoding_takes_the_same_memory_and_arithmetic_on_16_to_256_chips(tpu_devices):
-    rows = list(weak_scaling(sixteen_chips(), ("decode",), lambda line: None))
+    rows = weak_scaling(scaled_jobs(sixteen_chips()), ("decode",), lambda line: None)
     print(as_markdown(rows))
     for row in rows[1:]:
         assert row.flops == pytest.approx(rows[0].flops, rel=0.05)
@@ -70,10 +69,9 @@ def test_decoding_takes_the_same_memory_and_arithmetic_on_16_to_256_chips(tpu_de
 
 
 @pytest.mark.slow
-def test_an_update_takes_the_same_memory_and_arithmetic_on_16_to_64_chips(tpu_devices):
-    rows = list(islice(weak_scaling(sixteen_chips(), ("update",), lambda line: None), 3))
+def test_an_update_takes_the_same_memory_and_arithmetic_on_16_to_256_chips(tpu_devices):
+    rows = weak_scaling(scaled_jobs(sixteen_chips()), ("update",), lambda line: None)
     print(as_markdown(rows))
-    assert [row.chips for row in rows] == [16, 32, 64]
     for row in rows[1:]:
         assert row.flops == pytest.approx(rows[0].flops, rel=0.05)
         assert row.temporary_bytes == pytest.approx(rows[0].temporary_bytes, rel=0.05)
