@@ -67,7 +67,7 @@ def take_step(
 ) -> tuple[TrainState, dict[str, float | int]]:
     """One rollout and all of its updates; `state` is donated once the rollout is there.
 
-    The sampler calls `on_pause` now and then; what that raises leaves `state` as it was.
+    `on_pause` is called now and then until the first update; what it raises leaves `state` as it was.
     """
     config, clock = bench.config, Clock()
     batch = next(bench.prompts)
@@ -83,6 +83,7 @@ def take_step(
     del working  # updates need its memory
     with clock("reward"):
         graded = grade_rollout(rollout, batch.prompts, bench.start.tokenizer, grader, bench.placement)
+    on_pause()
     adv_PG = np.asarray(config.advantage(jnp.asarray(graded.grades.reward_PG)))
     ref_logp_PGT = None
     if bench.ref_params is not None:
@@ -97,5 +98,6 @@ def take_step(
         prompts_per_update=config.batch.prompts_per_update,
         ref_logp_PGT=ref_logp_PGT,
         clock=clock,
+        on_pause=on_pause,
     )
     return state, metrics | reward_metrics(graded) | time_metrics(clock, graded)

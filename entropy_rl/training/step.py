@@ -1,5 +1,6 @@
 """All updates of one rollout: which mini-batches, which old log-probs, and what the step reports."""
 
+from collections.abc import Callable
 from functools import cache
 
 import jax
@@ -23,11 +24,13 @@ def learn(
     prompts_per_update: int,
     ref_logp_PGT: Float[Array, "P G T"] | None = None,
     clock: Clock | None = None,
+    on_pause: Callable[[], None] = lambda: None,
 ) -> tuple[TrainState, dict[str, float | int]]:
     """Updates on consecutive mini-batches of whole groups; returns the state and the metrics of the step.
 
-    `state` is donated. Mini-batches lie on the devices as the rollout does. How they are packed is decided
-    before the first update, so that the host waits for none of them.
+    `state` is donated to the first update, before which `on_pause` is called. Mini-batches lie on the devices
+    as the rollout does. How they are packed is decided before the first update, so that the host waits for
+    none of them.
 
     In the first update old log-probs are the current ones; only the mini-batches after it need a pass for
     theirs, made before anything changes. With one update a rollout there is no such pass at all, unless
@@ -46,6 +49,7 @@ def learn(
             for number in range(first, len(parts))
         }
         jax.block_until_ready(known)
+    on_pause()
     reports = []
     with clock("update"):
         for number, (mine, adv, ref_logp) in enumerate(parts):

@@ -3,33 +3,34 @@
 import os
 import signal
 import time
-from contextlib import nullcontext
+from itertools import count
 
 import jax
 import pytest
 
+import entropy_rl.training.step
 import entropy_rl.workbench
 from entropy_rl.observability.run_record import read_rows
 from entropy_rl.parallelism import EXIT_PREEMPTED, Preempted, StopRequests, fail_together
 from entropy_rl.train import train
-from tests.processes.job import EvenLength, EvenTask, job
+from entropy_rl.training.learner import Learner
+from tests.processes.job import EvenLength, job
 from tests.processes.starting import await_rows, started, terminate
 from tests.test_train import without_times
 
 BOTH = dict(num_processes=2, num_devices=4)
 
 
-class Interrupted(EvenLength):
-    """Sends this process SIGTERM as it grades for the given time."""
+def interrupted(function, at: int):
+    """The function, which sends this process SIGTERM when it is called for the given time."""
+    calls = count(1)
 
-    def __init__(self, at: int):
-        self._left = at
-
-    def grade(self, prompts, responses):
-        self._left -= 1
-        if self._left == 0:
+    def wrapped(*args, **options):
+        if next(calls) == at:
             os.kill(os.getpid(), signal.SIGTERM)
-        return super().grade(prompts, responses)
+        return function(*args, **options)
+
+    return wrapped
 
 
 @pytest.fixture(autouse=True)
@@ -48,16 +49,24 @@ def whole(tmp_path_factory):
     return without_times(read_rows(config.runs_folder / "run" / "metrics.jsonl"))
 
 
-@pytest.mark.parametrize(("grading", "recorded"), [(2, [1, 2]), (5, [1, 2, 3, 4])])
+@pytest.mark.parametrize(
+    ("owner", "name", "step", "saved", "recorded"),
+    [
+        pytest.param(EvenLength, "grade", 2, 1, [1], id="its step is left before the updates"),
+        pytest.param(Learner, "update", 3, 2, [1, 2], id="and finished after the first"),
+        pytest.param(
+            entropy_rl.training.step, "rollout_metrics", 5, 5, [1, 2, 3, 4], id="an evaluation is cut"
+        ),
+    ],
+)
 def test_a_run_asked_to_stop_is_saved_and_goes_on_as_if_it_had_never_stopped(
-    whole, tmp_path, monkeypatch, grading, recorded
+    whole, tmp_path, monkeypatch, owner, name, step, saved, recorded
 ):
-    """The fifth grading is of the last step, which is made but not recorded: its evaluation is cut off."""
     config = job(tmp_path, "run")
     metrics = tmp_path / "run" / "metrics.jsonl"
     with monkeypatch.context() as patch:
-        patch.setattr(EvenTask, "open_grader", lambda task: nullcontext(Interrupted(grading)))
-        with pytest.raises(Preempted, match=f"saved after step {grading}; .*--resume"):
+        patch.setattr(owner, name, interrupted(getattr(owner, name), at=step))
+        with pytest.raises(Preempted, match=f"saved after step {saved}; .*--resume"):
             train(config)
     assert [row["step"] for row in read_rows(metrics)] == recorded
     train(config, resume=True)
