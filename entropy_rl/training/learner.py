@@ -14,7 +14,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int32
+from jaxtyping import Array, Bool, Float, Int32
 
 from entropy_rl.models.policy import Policy
 from entropy_rl.objectives import (
@@ -61,6 +61,8 @@ class UpdateReport:
     logp_PGT: Float[Array, "P G T"]
     entropy_PGT: Float[Array, "P G T"]
     """Entropy of the whole vocabulary at each token, nats."""
+    selected_PGT: Bool[Array, "P G T"]
+    """Tokens chosen by their covariance: those that the gradient was told, where they act on it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +179,10 @@ def _update(learner: Learner, state: TrainState, batch: Minibatch, key, packing:
         **update_metrics(learner.objective, learner.selector, tokens, selection, logp_BT),
     }
     report = UpdateReport(
-        metrics=metrics, logp_PGT=logp_BT.reshape(shape), entropy_PGT=entropy_BT.reshape(shape)
+        metrics=metrics,
+        logp_PGT=logp_BT.reshape(shape),
+        entropy_PGT=entropy_BT.reshape(shape),
+        selected_PGT=selection.selected_BT.reshape(shape),
     )
     return _laid(learner, params, opt_state, num_skipped_in_a_row), report
 

@@ -1,12 +1,13 @@
 """A job of seconds for one process or several: a random policy is rewarded for responses of even length."""
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from entropy_rl.config import BatchConfig, Evaluation, PolicyConfig, RunConfig
+from entropy_rl.config_file import load_config
 from entropy_rl.data.tasks import CountdownTask, GradeBatch
 from entropy_rl.models.config import Qwen2Config
 from entropy_rl.objectives import KLCov
@@ -14,6 +15,7 @@ from entropy_rl.parallelism import MeshConfig
 from entropy_rl.training.layout import Packed
 from entropy_rl.training.optimizer import AdamW
 
+ROOT = Path(__file__).resolve().parents[2]
 ONE_DEVICE = MeshConfig()
 ROWS = Packed(tokens_per_device=48, num_smaller_shapes=1)
 """Several micro-batches of an update, on one device and on eight."""
@@ -52,6 +54,20 @@ class EvenTask(CountdownTask):
     @contextmanager
     def open_grader(self):
         yield EvenLength()
+
+
+def tiny_job(folder: Path, name: str, mesh: MeshConfig) -> RunConfig:
+    """What launch/cpu_mesh.sh runs."""
+    config = load_config(ROOT / "configs" / "cpu_mesh.py")
+    return replace(
+        config,
+        name=name,
+        mesh=mesh,
+        optimizer=replace(config.optimizer, learning_rate=1e-4),
+        warm_start=replace(config.warm_start, cache_folder=folder / "policies"),
+        checkpoint_every_steps=4,
+        runs_folder=folder,
+    )
 
 
 def job(folder: Path, name: str, mesh: MeshConfig = ONE_DEVICE, **changes) -> RunConfig:

@@ -1,6 +1,7 @@
-"""Two processes of four devices, one of eight, and one device: one job, the same numbers, written once."""
+"""Two processes of four devices, one of eight, and one device: the tiny job, with the same numbers.
 
-from contextlib import ExitStack
+What is written is written once.
+"""
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from entropy_rl.observability.run_record import RunRecord
 from entropy_rl.stored_policy import read_policy
 from tests.processes.starting import started
 
-pytestmark = pytest.mark.slow  # two minutes of processor time, most of it the compiler's
+pytestmark = pytest.mark.slow  # minutes of processor time, most of it the compiler's
 
 LAYOUTS = {
     "one": dict(mesh="one"),
@@ -20,15 +21,13 @@ LAYOUTS = {
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """The folder of the three runs."""
+    """The folder of the three runs, one after another: the first makes the warm start of all."""
     folder = tmp_path_factory.mktemp("layouts")
-    with ExitStack() as stack:
-        workers = []
-        for name, how in LAYOUTS.items():
-            how = dict(how)
-            workers += stack.enter_context(started(folder, name, how.pop("mesh"), "--record", **how))
-        for worker in workers:
-            assert worker.wait() == 0, worker.text
+    for name, how in LAYOUTS.items():
+        how = dict(how)
+        with started(folder, name, how.pop("mesh"), "--tiny", "--record", **how) as workers:
+            for worker in workers:
+                assert worker.wait() == 0, worker.text
     return folder
 
 
@@ -45,7 +44,7 @@ def test_losses_and_rewards_of_every_step_are_those_of_one_device(runs, name):
 @pytest.mark.parametrize("name", ["eight", "two"])
 def test_every_update_selects_the_tokens_one_device_selects(runs, name):
     expected, got = (np.load(runs / f"{which}.npz") for which in ("one", name))
-    assert expected["selected"].shape[0] == 10
+    assert expected["selected"].shape[0] == 20
     for update, selected_BT in enumerate(expected["selected"]):
         covariance_BT = expected["covariance"][update]
         np.testing.assert_allclose(got["covariance"][update], covariance_BT, rtol=0, atol=1e-5)

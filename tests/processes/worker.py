@@ -1,9 +1,10 @@
 """A process of the job, alone or one of several. Its devices are those that XLA_FLAGS ask for.
 
-python -m tests.processes.worker FOLDER NAME MESH [--steps N] [--resume] [--record] [--warm-start] [flags]
+python -m tests.processes.worker FOLDER NAME MESH [--tiny] [--steps N] [--resume] [--record] [--warm-start]
 
-The flags are those of `train`. With --warm-start it makes a warm start, in FOLDER/NAME, and no run. With
---record the main process leaves the tokens each update selected, and their covariances, as NAME.npz.
+Further flags are those of `train`. With --tiny the job is that of launch/cpu_mesh.sh. With --warm-start it
+makes a warm start, in FOLDER/NAME, and no run. With --record the main process leaves the tokens each update
+selected, and their covariances, as NAME.npz.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from entropy_rl.train import train
 from entropy_rl.training.batch import TokenBatch
 from entropy_rl.training.learner import Learner
 from entropy_rl.training.warm_start import WarmStart
-from tests.processes.job import EVERY_AXIS, ONE_DEVICE, job
+from tests.processes.job import EVERY_AXIS, ONE_DEVICE, job, tiny_job
 
 WARM_START = WarmStart(num_steps=3, batch_size=8, num_demonstrations=40)
 
@@ -29,17 +30,20 @@ def record_selections(selections: list[dict]) -> None:
     """From now on every update of a learner adds what it selected."""
     update = Learner.update
 
-    def chosen(learner, batch, logp_PGT, key):
+    def chosen(learner, batch, report, key):
         tokens = TokenBatch.of(batch, learner.aggregation)
-        logp_BT = logp_PGT.reshape(tokens.mask_BT.shape)
+        logp_BT = report.logp_PGT.reshape(tokens.mask_BT.shape)
         selection = tokens.select(learner.objective, learner.selector, logp_BT, key)
-        return {"selected": selection.selected_BT, "covariance": selection.covariance_BT}
+        return {
+            "selected": report.selected_PGT.reshape(tokens.mask_BT.shape),
+            "covariance": selection.covariance_BT,
+        }
 
     def recording_update(learner, state, batch, key, **packing):
         state, report = update(learner, state, batch, key, **packing)
         everywhere = jax.sharding.NamedSharding(report.logp_PGT.sharding.mesh, jax.sharding.PartitionSpec())
         whole = jax.jit(chosen, static_argnums=0, out_shardings=everywhere)
-        selections.append(jax.device_get(whole(learner, batch, report.logp_PGT, key)))
+        selections.append(jax.device_get(whole(learner, batch, report, key)))
         return state, report
 
     Learner.update = recording_update
@@ -50,6 +54,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("name")
     parser.add_argument("mesh", choices=["one", "eight"])
+    parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--record", action="store_true")
@@ -62,7 +67,8 @@ def main() -> None:
     if given.record:
         record_selections(selections)
     mesh = {"one": ONE_DEVICE, "eight": EVERY_AXIS}[given.mesh]
-    settings = job(given.folder, given.name, mesh, num_steps=given.steps)
+    settings = (tiny_job if given.tiny else job)(given.folder, given.name, mesh)
+    settings = replace(settings, num_steps=given.steps)
     processes = Processes(
         coordinator=given.coordinator, num_processes=given.num_processes, process_id=given.process_id
     )
