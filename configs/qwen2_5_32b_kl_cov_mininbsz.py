@@ -21,6 +21,5 @@ TOPOLOGIES = ("v5p:4x4x4", "v6e:8x8")
 
 def get_config(topology: str = TOPOLOGIES[0]) -> RunConfig:
     base = load_config(Path(__file__).with_name("qwen2_5_32b_kl_cov.py"), topology)
-    layout = replace(base.batch.layout, num_smaller_shapes=3)  # half the tokens, as little padding
-    batch = replace(base.batch, prompts_per_update=16, layout=layout)
+    batch = replace(base.batch, prompts_per_update=16)
     return replace(base, name="qwen2_5_32b_kl_cov_mininbsz", batch=batch)

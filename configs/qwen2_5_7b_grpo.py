@@ -73,7 +73,7 @@ def get_config(topology: str = TOPOLOGIES[0]) -> RunConfig:
             samples_per_prompt=8,
             prompts_per_update=32,
             prompts_per_wave=PROMPTS_PER_WAVE[topology],
-            layout=Packed(tokens_per_device=30_720, num_smaller_shapes=2),
+            layout=Packed(tokens_per_device=30_720),
         ),
         sampling=Sampling(temperature=1.0),
         mesh=MeshConfig(fsdp=4, tensor=4),

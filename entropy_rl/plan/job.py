@@ -100,26 +100,34 @@ class Job:
         layout = self.config.batch.layout
         if not isinstance(layout, Packed):
             return None
-        slots = layout.row_slots(self.prompts.longest + self.responses.longest)
-        return Geometry.of(
-            num_sequences=self.sequences_per_update,
-            num_shards=self.num_shards,
-            rows_per_shard=layout.tokens_per_device // slots,
-            tokens_per_row=slots,
-            num_smaller_shapes=layout.num_smaller_shapes,
-        )
+        longest = self.prompts.longest + self.responses.longest
+        return layout.geometry(self.sequences_per_update, longest, self.num_shards)
 
     @cached_property
-    def microbatches(self) -> tuple[float, ...]:
-        """Expected micro-batches of an update, of each shape of the geometry."""
+    def _placed(self) -> tuple[tuple[float, ...], float]:
+        """(Expected micro-batches of an update, of each shape; expected share of slots that is empty)."""
         random, batch = np.random.default_rng(0), self.config.batch
-        counts = []
+        counts, padding = [], []
         for _ in range(NUM_DRAWS):
             prompt = random.choice(self.prompts.quantiles(1024), batch.prompts_per_update)
             response = random.choice(self.responses.quantiles(4096), self.sequences_per_update)
             slots = np.repeat(prompt, batch.samples_per_prompt) + response - 1
             counts.append(place(slots, self.geometry).counts)
-        return tuple(np.mean(counts, axis=0).tolist())
+            padding.append(1 - slots.sum() / np.dot(counts[-1], self.geometry.slots))
+        return tuple(np.mean(counts, axis=0).tolist()), float(np.mean(padding))
+
+    @property
+    def microbatches(self) -> tuple[float, ...]:
+        """Expected micro-batches of an update, of each shape of the geometry."""
+        return self._placed[0]
+
+    @property
+    def padding_fraction(self) -> float:
+        """Expected share of an update's slots that hold no token."""
+        if self.geometry is not None:
+            return self._placed[1]
+        S, T, group = self.prompts, self.responses, self.config.batch.samples_per_prompt
+        return 1 - (S.mean + group * (T.mean - 1)) / (S.longest + group * max(T.longest - 1, 1))
 
     @property
     def num_updates(self) -> int:

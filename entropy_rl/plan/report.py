@@ -91,7 +91,8 @@ def _lengths(plan: Plan) -> str:
     return (
         f"Log-normal lengths (sigma {responses.sigma:g}): prompts of {prompts.mean:,.0f} tokens in the mean, "
         f"at most {prompts.longest:,}; responses of {responses.mean:,.0f}, at most {responses.longest:,}. A "
-        f"wave's longest response has {plan.job.decode_steps + 1:,.0f}."
+        f"wave's longest response has {plan.job.decode_steps + 1:,.0f}; of the slots of updates "
+        f"{plan.job.padding_fraction:.1%} are padding."
     )
 
 

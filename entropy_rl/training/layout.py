@@ -123,14 +123,15 @@ class Packed(Layout):
     Rounded down to whole rows."""
     tokens_per_row: int | None = None
     """Slots of a row; None for the longest prompt and response (in whole 128s where it is above)."""
-    num_smaller_shapes: int = 3
+    num_smaller_shapes: int | None = None
     """Smaller shapes of micro-batches, each of about a quarter of the rows of the one before, never less than
     one on each shard, and after that of a quarter of its row. Each is compiled, and lessens padding: 2
-    suffice for 4 % of 256 responses of 1,000 tokens on 8 shards, 3 on 16. More do not help on a mesh where
-    one full row on every shard is more than the mini-batch: the longest need such rows (32 shards: 11 %)."""
+    suffice for 4 % where a shard has 32 sequences of 1,000 tokens, 3 where it has 16; None takes 2 or 3 so.
+    More do not help on a mesh where one full row on every shard is more than the mini-batch: the longest need
+    such rows (8 sequences a shard: 7 to 11 %)."""
 
     def __post_init__(self):
-        if min(self.tokens_per_device, self.tokens_per_row or 1) < 1 or self.num_smaller_shapes < 0:
+        if min(self.tokens_per_device, self.tokens_per_row or 1) < 1 or (self.num_smaller_shapes or 0) < 0:
             raise ValueError(
                 "tokens_per_device and tokens_per_row must be positive, num_smaller_shapes not negative; got "
                 f"{self.tokens_per_device}, {self.tokens_per_row} and {self.num_smaller_shapes}"
@@ -153,24 +154,29 @@ class Packed(Layout):
             )
         return tokens_per_row
 
-    def geometry(self, rollout: Rollout, mesh: Mesh | None) -> Geometry:
-        """The micro-batches for all that has the shapes of these arrays, on a mesh's data x fsdp shards."""
-        P, G, T = rollout.response_ids_PGT.shape
-        tokens_per_row = self.row_slots(rollout.prompt_ids_PS.shape[1] + T)
+    def geometry(self, num_sequences: int, longest: int, num_shards: int) -> Geometry:
+        """The micro-batches of so many sequences of at most `longest` tokens, on data x fsdp shards."""
+        tokens_per_row, num_smaller_shapes = self.row_slots(longest), self.num_smaller_shapes
+        if num_smaller_shapes is None:
+            num_smaller_shapes = 2 if num_sequences >= 32 * num_shards else 3
         return Geometry.of(
-            num_sequences=P * G,
-            num_shards=num_shards(mesh, "batch"),
+            num_sequences=num_sequences,
+            num_shards=num_shards,
             rows_per_shard=self.tokens_per_device // tokens_per_row,
             tokens_per_row=tokens_per_row,
-            num_smaller_shapes=self.num_smaller_shapes,
+            num_smaller_shapes=num_smaller_shapes,
         )
 
     def packing(self, rollout, mesh):
-        return pack_lengths(rollout, self.geometry(rollout, mesh), mesh)
+        return pack_lengths(rollout, self._geometry_of(rollout, mesh), mesh)
 
     def abstract_packing(self, rollout, mesh):
         num_sequences = rollout.response_ids_PGT.shape[0] * rollout.response_ids_PGT.shape[1]
-        return Packing.abstract(self.geometry(rollout, mesh), num_sequences, mesh)
+        return Packing.abstract(self._geometry_of(rollout, mesh), num_sequences, mesh)
+
+    def _geometry_of(self, rollout: Rollout, mesh: Mesh | None) -> Geometry:
+        P, G, T = rollout.response_ids_PGT.shape
+        return self.geometry(P * G, rollout.prompt_ids_PS.shape[1] + T, num_shards(mesh, "batch"))
 
     def fold(self, step, carry, rollout, packing, by_token, mesh):
         given = []

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from entropy_rl.config_file import load_config, topologies_of
+from entropy_rl.plan.lengths import Lengths
 from entropy_rl.training.layout import Packed
 from entropy_rl.training.packing import OVERHEAD, Geometry, indices, place
 
@@ -21,12 +22,14 @@ def geometry(num_sequences: int, num_shards: int = 1, **changes) -> Geometry:
     return Geometry.of(num_sequences=num_sequences, num_shards=num_shards, **(settings | changes))
 
 
+PROMPTS = Lengths(mean=200.0, longest=2048).quantiles(1024)
+RESPONSES = Lengths(mean=1000.0, longest=8192).quantiles(4096)
+
+
 def papers_lengths(rng, num_prompts: int = 32, samples: int = 8) -> np.ndarray:
-    """Slots of responses of 1,000 tokens in the mean and 8,192 at most, and prompts of 80 to 220."""
-    sigma = 0.8
-    response = np.exp(rng.normal(np.log(1000) - sigma**2 / 2, sigma, num_prompts * samples))
-    prompt = np.repeat(rng.integers(80, 220, num_prompts), samples)
-    return prompt + np.clip(response, 1, 8192).astype(int) - 1
+    """Slots of prompts of 200 tokens in the mean, 2,048 at most, and responses of 1,000 and 8,192."""
+    prompt = rng.choice(PROMPTS, num_prompts)
+    return np.repeat(prompt, samples) + rng.choice(RESPONSES, num_prompts * samples) - 1
 
 
 def padding_fraction(length_B, shapes: Geometry) -> float:
@@ -82,12 +85,7 @@ def test_the_first_slots_are_counted_through_the_arrays_one_after_another():
 
 def mean_padding(layout: Packed, num_shards: int, num_prompts: int = 32, samples: int = 8) -> float:
     """Of 50 mini-batches of lengths like the paper's."""
-    cut = geometry(
-        num_prompts * samples,
-        num_shards,
-        rows_per_shard=layout.tokens_per_device // layout.row_slots(WIDTH),
-        num_smaller_shapes=layout.num_smaller_shapes,
-    )
+    cut = layout.geometry(num_prompts * samples, WIDTH, num_shards)
     rng = np.random.default_rng(0)
     return np.mean([padding_fraction(papers_lengths(rng, num_prompts, samples), cut) for _ in range(50)])
 
