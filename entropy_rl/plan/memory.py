@@ -15,6 +15,7 @@ from entropy_rl.plan.arithmetic import kv_size, layer_weights
 from entropy_rl.plan.job import Job
 from entropy_rl.plan.programs import Program
 from entropy_rl.training.optimizer import Optimizer
+from pallas_kernels.chips import TPUChip
 
 BF16, F32 = 2, 4
 KINDS = (
@@ -73,9 +74,9 @@ def estimated(job: Job, phase: str) -> Memory:
         "reshard": 0.0,
         "prefill": _layer_bytes(job, _wave_tokens(job)) + _rollout_bytes(job),
         "decode": _drawing_bytes(job) + _rollout_bytes(job),
-        "ref_logp": _layer_bytes(job, _row_tokens(job)) + _head_bytes(job),
-        "old_logp": _layer_bytes(job, _row_tokens(job)) + _head_bytes(job),
-        "update": 2 * _layer_bytes(job, _row_tokens(job)) + 2 * _head_bytes(job) + kinds["gradients"],
+        "ref_logp": _micro_batch_bytes(job) + _head_bytes(job),
+        "old_logp": _micro_batch_bytes(job) + _head_bytes(job),
+        "update": 2 * _micro_batch_bytes(job) + 2 * _head_bytes(job) + kinds["gradients"],
     }[phase]
     return Memory(kinds=kinds, by_compiler=False, host_bytes=_offloaded(job) if phase == "update" else 0.0)
 
@@ -171,7 +172,7 @@ def _kept_bytes(job: Job) -> float:
     c, tensor = job.architecture, job.config.mesh.tensor
     heads = (2 * c.num_heads + 2 * c.num_kv_heads) * c.head_dim
     products = 2 * c.hidden_size + (heads + 2 * c.intermediate_size) / tensor
-    wide = c.hidden_size / tensor  # between layers positions are cut
+    wide = c.hidden_size / _cuts_between_layers(job)
     of_token = {"none": wide + 2 * products, "dots": wide + products, "layer": wide, "offload": 0.0}
     kept = of_token[job.config.policy.rematerialize]
     return c.num_layers * _row_tokens(job) * item_bytes(job) * kept
@@ -181,7 +182,21 @@ def _offloaded(job: Job) -> float:
     if job.config.policy.rematerialize != "offload":
         return 0.0
     c = job.architecture
-    return c.num_layers * _row_tokens(job) * item_bytes(job) * c.hidden_size / job.config.mesh.tensor
+    return c.num_layers * _row_tokens(job) * item_bytes(job) * c.hidden_size / _cuts_between_layers(job)
+
+
+def _cuts_between_layers(job: Job) -> int:
+    """Shards of the positions of what passes between layers; of padded rows, their responses' are counted."""
+    slots = job.responses.longest - 1 if job.geometry is None else job.geometry.shapes[0][1]
+    tensor = job.config.mesh.tensor
+    return 1 if slots % tensor else tensor
+
+
+def mask_bytes(job: Job, tokens: float) -> float:
+    """Which tokens of packed rows may see which, for attention that is not told of segments: cuDNN's."""
+    if job.geometry is None or isinstance(job.topology.chip, TPUChip) or item_bytes(job) != BF16:
+        return 0.0
+    return BF16 * tokens * job.geometry.shapes[0][1]
 
 
 def _layer_bytes(job: Job, tokens: float) -> float:
@@ -189,6 +204,11 @@ def _layer_bytes(job: Job, tokens: float) -> float:
     c, tensor = job.architecture, job.config.mesh.tensor
     wide = 4 * c.hidden_size + (2 * c.num_heads * c.head_dim + 3 * c.intermediate_size) / tensor
     return item_bytes(job) * (2 * layer_weights(c) / tensor + tokens * wide)
+
+
+def _micro_batch_bytes(job: Job) -> float:
+    """What one layer of an update needs at once."""
+    return _layer_bytes(job, _row_tokens(job)) + mask_bytes(job, _row_tokens(job))
 
 
 def _head_bytes(job: Job) -> float:

@@ -97,7 +97,8 @@ def _candidates(job: Job) -> Iterator[Candidate]:
             candidate = replace(job, config=changed)
         except ValueError:
             continue  # a mesh that does not divide the batch
-        if candidate.wave_sizes and (wave is None or wave in candidate.wave_sizes):
+        sizes = candidate.wave_sizes
+        if sizes and (wave in (None, *sizes) or wave == config.batch.prompts_per_wave):
             yield Candidate(candidate, far + farther + by_how + by_moments + by_wave)
 
 

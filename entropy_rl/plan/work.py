@@ -1,13 +1,13 @@
 """What one chip does in every part of a step: operations, memory traffic, network traffic, by formula.
 
 Assumptions. Attention is counted as it is run: in packed rows splash attention computes all pairs under the
-diagonal of a row, also those of different sequences; other implementations compute all pairs. The backward
-pass takes two products for each of the forward pass; attention kernels compute their scores again, and token
-statistics their logits. Of an embedding that is no head only rows are read, which count as nothing, and
-tokens' states are sent instead of it. Each product reads its operands from high-bandwidth memory once and
-writes its result once; what lies between is fused. Parameters cross the network in the compute dtype, once
-forward and once backward, gradients in f32 once a micro-batch. Rows that have ended are decoded on until
-their wave ends.
+diagonal of a row, also those of different sequences, and so does cuDNN, which reads a mask of packed rows;
+plain XLA, in f32 on a GPU, computes all pairs. The backward pass takes two products for each of the forward
+pass; attention kernels compute their scores again, and token statistics their logits. Of an embedding that is
+no head only rows are read, which count as nothing, and tokens' states are sent instead of it. Each product
+reads its operands from high-bandwidth memory once and writes its result once; what lies between is fused.
+Parameters cross the network in the compute dtype, once forward and once backward, gradients in f32 once a
+micro-batch. Rows that have ended are decoded on until their wave ends.
 """
 
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from entropy_rl.models.parameters import count
 from entropy_rl.plan.arithmetic import gradient_flops, head_flops, kv_size, layers_flops, num_read
 from entropy_rl.plan.job import Job
-from entropy_rl.plan.memory import F32, item_bytes, moment_bytes
+from entropy_rl.plan.memory import BF16, F32, item_bytes, mask_bytes, moment_bytes
 from pallas_kernels.chips import TPUChip
 
 
@@ -94,7 +94,9 @@ def log_probs(job: Job) -> Work:
         flops = layers_flops(c, tokens, pairs) + head_flops(c, tokens)
         work = Work(
             flops=flops / tensor,
-            hbm_bytes=2 * _weights_bytes(job) / tensor + _activation_bytes(job, tokens),
+            hbm_bytes=2 * _weights_bytes(job) / tensor
+            + _activation_bytes(job, tokens)
+            + c.num_layers * mask_bytes(job, tokens),
             sent=_tensor_traffic(job, tokens, passes=1) | {"fsdp": _gather(job)},
         )
         total += work.times(number)
@@ -117,7 +119,8 @@ def update(job: Job) -> Work:
             # Gathered weights are written and read; a gradient is written, and added to what there is.
             hbm_bytes=(passes + 2) * _weights_bytes(job) / mesh.tensor
             + 4 * F32 * own
-            + passes * _activation_bytes(job, tokens),
+            + passes * _activation_bytes(job, tokens)
+            + (passes - 1) * c.num_layers * mask_bytes(job, tokens),
             sent=_tensor_traffic(job, tokens, passes=passes - 1)
             | {
                 "fsdp": 2 * _gather(job) + F32 * _left(mesh.fsdp) * num_read(c) / mesh.tensor,
@@ -145,8 +148,8 @@ def _rows(job: Job) -> list[tuple[float, float, float]]:
 
 
 def _skips(job: Job) -> bool:
-    """Whether attention leaves out what lies above the diagonal: splash attention does."""
-    return isinstance(job.topology.chip, TPUChip)
+    """Whether attention leaves out what lies above the diagonal: splash attention and cuDNN's do."""
+    return isinstance(job.topology.chip, TPUChip) or item_bytes(job) == BF16
 
 
 def _left(n: int) -> float:
