@@ -5,8 +5,10 @@
 
 Planned for 64 v5p chips (v5p:4x4x4) and 64 v6e chips (v6e:8x8, by --topology v6e:8x8). Not run by us.
 
-Ratios are clipped to [0.8, 1.28] (the paper's section 4.3 and the authors' fork; the verl recipe has no such
-script). The rest, and where the sources differ, is in qwen2_5_32b_grpo.py and qwen2_5_7b_grpo.py.
+Ratios are clipped to [0.8, 1.28] (the paper's section 4.3 and the authors' fork, which gives this run alone
+10,240 tokens a micro-batch and a validation before training; the verl recipe has no such script). The rest,
+and where the sources differ, is in qwen2_5_32b_grpo.py and
+qwen2_5_7b_grpo.py.
 
 Published, percent (mean of the seven as printed 47.2):
 

@@ -5,8 +5,9 @@
 
 Planned for 16 v5p chips (v5p:2x2x4) and 16 v6e chips (v6e:4x4, by --topology v6e:4x4). Not run by us.
 
-Ratios are clipped to [0.8, 1.28] (the paper's section 4.3 and the authors' fork; the verl recipe has no such
-script). The rest, and where the sources differ, is in qwen2_5_7b_grpo.py.
+Ratios are clipped to [0.8, 1.28] (the paper's section 4.3 and the authors' fork, which gives this run alone
+10,240 tokens a micro-batch and a validation before training; the verl recipe has no such script). The rest,
+and where the sources differ, is in qwen2_5_7b_grpo.py.
 
 Published, percent (mean of the seven as printed 38.8):
 
