@@ -20,13 +20,17 @@ class DoesNotFitError(Exception):
         self.needed_bytes = needed_bytes
 
 
-SCALAR = re.compile(r"dense<[-+.\deE]+> : tensor<f32>")
-"""Numbers of f32, as clip ranges and coefficients are: neither memory nor time depends on them."""
-
 _cores = threading.BoundedSemaphore(os.cpu_count() or 1)
 _lock = threading.Lock()
 _programs: dict[tuple[str, str], Future] = {}
-"""By topology and program text: several runs share most of their programs."""
+"""By topology and fingerprint: several runs share most of their programs."""
+
+
+def fingerprint(lowered: jax.stages.Lowered) -> str:
+    """The same for programs that differ in numbers of f32 alone, as clip ranges and coefficients are: neither
+    memory nor time depends on them."""
+    text = re.sub(r"dense<[-+.\deE]+> : tensor<f32>", "number", lowered.as_text())
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def compile_once(
@@ -36,11 +40,11 @@ def compile_once(
 
     Raises DoesNotFitError, with the name, when the compiler says that it is too large.
     """
-    digest = hashlib.sha256(SCALAR.sub("scalar", lowered.as_text()).encode()).hexdigest()
+    key = topology_name, fingerprint(lowered)
     with _lock:
-        program = _programs.get((topology_name, digest))
+        program = _programs.get(key)
         if mine := program is None:
-            program = _programs[topology_name, digest] = Future()
+            program = _programs[key] = Future()
     if mine:
         with _cores:
             try:

@@ -1,13 +1,15 @@
 """Plans by the compilers of TPUs and GPUs that are not there."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import jax
 import numpy as np
 import pytest
 
+from entropy_rl.objectives import KLCov, PPOClip
 from entropy_rl.plan.collectives import collectives
-from entropy_rl.plan.compiler import DoesNotFitError
+from entropy_rl.plan.compiler import DoesNotFitError, fingerprint
 from entropy_rl.plan.hlo import parse
 from entropy_rl.plan.memory import compiled, estimated
 from entropy_rl.plan.programs import Programs
@@ -31,11 +33,37 @@ def test_the_reshard_gathers_every_parameter_once(tpu_devices):
     np.testing.assert_allclose(sum(c.bytes_sent for c in found), received, rtol=0.02)
 
 
-def test_the_same_program_is_compiled_once(tpu_devices):
-    told = []
-    for objective in (CONFIG.objective, replace(CONFIG.objective, fraction=0.2)):
-        Programs(small_job(config=replace(CONFIG, objective=objective)), told.append).program("reshard")
-    assert len(told) <= 1
+def test_programs_that_differ_in_numbers_alone_are_one(tpu_devices):
+    objectives = PPOClip(eps_high=0.2), PPOClip(eps_high=0.28), KLCov()
+    jobs = [small_job(config=replace(CONFIG, objective=objective)) for objective in objectives]
+    ppo, higher, kl_cov = [fingerprint(Programs(job).lowered("update")) for job in jobs]
+    assert ppo == higher != kl_cov
+
+
+def test_a_program_is_compiled_once_for_all_that_ask_at_the_same_time(tpu_devices):
+    told, job = [], small_job("v4:2x2x1")
+    with ThreadPoolExecutor(3) as threads:
+        programs = list(threads.map(lambda _: Programs(job, told.append).program("reshard"), range(3)))
+    assert len(told) == 1 and len({program.seconds for program in programs}) == 1
+
+
+def test_whoever_waits_for_a_program_that_failed_is_told(tpu_devices):
+    def broken(line):
+        raise BrokenPipeError(line)
+
+    job = small_job("v6e:2x2")
+    for _ in range(2):
+        with pytest.raises(BrokenPipeError, match="compiling reshard for v6e:2x2"):
+            Programs(job, broken).program("reshard")
+
+
+def test_what_cannot_be_compiled_for_want_of_another_program_says_so(tpu_devices):
+    wide = replace(CONFIG.policy.architecture, num_layers=100_000)
+    job = small_job(config=replace(CONFIG, policy=replace(CONFIG.policy, architecture=wide)))
+    phases = {phase.name: phase for phase in make_plan(job, by_formula=False).phases}
+    assert phases["reshard"].memory.by_compiler and phases["reshard"].note.startswith("reshard: ")
+    assert not phases["prefill"].memory.by_compiler
+    assert "needs what does not fit, reshard: " in phases["prefill"].note
 
 
 def test_what_is_too_large_is_told_with_what_it_needs(tpu_devices):
