@@ -8,7 +8,7 @@ from entropy_rl.host_memory import peak_memory_bytes
 from entropy_rl.observability.plots import draw_run
 from entropy_rl.observability.progress import ProgressReport
 from entropy_rl.observability.run_folder import RunFolder, run_exists
-from entropy_rl.observability.run_record import METRICS_FILE, read_history, read_rows
+from entropy_rl.observability.run_record import METRICS_FILE, read_rows
 from entropy_rl.parallelism import is_main
 from entropy_rl.paths import reach
 from entropy_rl.stored_policy import StoredPolicy, save_skeleton
@@ -24,8 +24,8 @@ class RunReport:
     def record(self, step: int, metrics: dict[str, float | int]) -> None:
         """Writes and shows the numbers of one step."""
 
-    def entropy_history(self) -> list[dict]:
-        """The {"step", "entropy"} entries so far."""
+    def rows(self) -> list[dict]:
+        """The numbers of all steps so far."""
         return []
 
     def finish(self) -> dict:
@@ -47,8 +47,8 @@ class WrittenReport(RunReport):
         self._folder.record(step, metrics)
         self._progress.step(step, metrics)
 
-    def entropy_history(self) -> list[dict]:
-        return read_history(self._folder.history_path)
+    def rows(self) -> list[dict]:
+        return read_rows(self._folder.path / METRICS_FILE)
 
     def finish(self) -> dict:
         summary = self._folder.finish({"peak_memory_bytes": peak_memory_bytes()})
@@ -74,7 +74,7 @@ def open_report(
         config.name,
         config,
         resume_step=done.last_recorded_step if goes_on else None,
-        resume_history=done.entropy_history,
+        resume_rows=done.rows,
         overwrite=overwrite,
     )
     save_skeleton(start, folder.path)

@@ -150,7 +150,7 @@ def end_step(run: Run, state: TrainState, done: Progress) -> Progress:
 def save(run: Run, state: TrainState, done: Progress) -> None:
     """Makes a checkpoint, where there is none of this step (an evaluation may have been cut off after it)."""
     if run.checkpoints.latest_step != done.step:
-        run.checkpoints.save(state, replace(done, entropy_history=run.report.entropy_history()))
+        run.checkpoints.save(state, replace(done, rows=run.report.rows()))
 
 
 def save_at_once(run: Run, state: TrainState, done: Progress) -> str:

@@ -26,7 +26,6 @@ from entropy_rl.observability.run_record import (
     CONFIG_FILE,
     METRICS_FILE,
     SUMMARY_FILE,
-    read_history,
     read_rows,
     summarize,
 )
@@ -67,14 +66,14 @@ class RunFolder:
     """The open folder of one run; made by `create`. One process writes, whoever likes may read."""
 
     def __init__(
-        self, path: Path, name: str, *, last_step: int | None, history: list[dict], events: EventLog
+        self, path: Path, name: str, *, last_step: int | None, rows: Sequence[Mapping], events: EventLog
     ):
         self.path = path
         self.name = name
         self.last_step = last_step
         """The last step recorded; None before the first one."""
         self._events = events
-        self._history = [json.dumps(entry) for entry in history]
+        self._history = [_history_entry(row) for row in rows if ENTROPY in row]
         self._metrics_file = open(path / METRICS_FILE, "ab")
 
     @classmethod
@@ -85,7 +84,7 @@ class RunFolder:
         config: object,
         *,
         resume_step: int | None = None,
-        resume_history: Sequence[Mapping] = (),
+        resume_rows: Sequence[Mapping] = (),
         overwrite: bool = False,
     ) -> "RunFolder":
         """Opens ROOT/NAME for writing.
@@ -95,8 +94,8 @@ class RunFolder:
             name: of the run, a plain file name.
             config: settings, resolved: a dataclass or mapping, nested at will.
             resume_step: last step of the checkpoint that the run goes on from. Later rows are dropped.
-            resume_history: the entropy history that the checkpoint holds; goes before what the files say.
-                With one, the folder may be absent: the run comes from another machine.
+            resume_rows: the rows of metrics.jsonl that the checkpoint holds; go before what the file says.
+                With them, the folder may be absent: the run comes from another machine.
             overwrite: remove what an earlier run of this name left (its checkpoints too) and begin anew.
 
         Raises:
@@ -107,7 +106,7 @@ class RunFolder:
         exists = run_exists(root, name)
         if resume_step is not None and overwrite:
             raise ValueError("a run is either resumed or overwritten, got both; drop one of them")
-        if resume_step is not None and not exists and not resume_history:
+        if resume_step is not None and not exists and not resume_rows:
             raise ValueError(f"a run to resume must exist, got {path}, which holds none; check the name")
         if exists and resume_step is None and not overwrite:
             raise ValueError(
@@ -118,13 +117,14 @@ class RunFolder:
             _remove_run(path, name)
         for folder in FOLDERS:
             (path / folder).mkdir(parents=True, exist_ok=True)
-        history = []
-        if resume_step is not None:
-            history = _rewind(path, name, resume_step, config, resume_history)
+        rows = [] if resume_step is None else _rewind(path, resume_step, config, resume_rows)
         write_json(path / CONFIG_FILE, config)
+        told = any((path / "tensorboard").iterdir())
         purge_step = None if resume_step is None else resume_step + 1
         events = EventLog(path / "tensorboard", purge_step=purge_step)
-        folder = cls(path, name, last_step=resume_step, history=history, events=events)
+        for row in () if told else rows:
+            _tell(events, row)
+        folder = cls(path, name, last_step=resume_step, rows=rows, events=events)
         folder._write_history()
         return folder
 
@@ -152,9 +152,9 @@ class RunFolder:
         os.fsync(self._metrics_file.fileno())
         self.last_step = int(step)
         if ENTROPY in row:
-            self._history.append(json.dumps({"step": row["step"], "entropy": row[ENTROPY]}))
+            self._history.append(_history_entry(row))
             self._write_history()
-        self._events.write(step, {name: value for name, value in numbers.items() if value is not None})
+        _tell(self._events, row)
 
     def finish(self, facts: Mapping[str, object] | None = None) -> dict:
         """Writes summary.json, the sign of a run that ended, from metrics.jsonl and `facts`; returns it."""
@@ -188,6 +188,15 @@ class RunFolder:
         write_atomically(self.history_path, f"[\n{body}\n]\n".encode() if body else b"[]\n")
 
 
+def _history_entry(row: Mapping) -> str:
+    return json.dumps({"step": row["step"], "entropy": row[ENTROPY]})
+
+
+def _tell(events: EventLog, row: Mapping) -> None:
+    scalars = {name: value for name, value in row.items() if name != "step" and value is not None}
+    events.write(row["step"], scalars)
+
+
 def _number(name: str, value: object) -> float | int | None:
     try:
         return json_number(value)
@@ -203,13 +212,15 @@ def _remove_run(path: Path, name: str) -> None:
             leaving.unlink()
 
 
-def _rewind(path: Path, name: str, step: int, config: object, history: Sequence[Mapping]) -> list[dict]:
-    """Drops what is later than `step`, returns the entropy history up to it; twice is the same as once."""
+def _rewind(path: Path, step: int, config: object, known: Sequence[Mapping]) -> list[Mapping]:
+    """Drops what is later than `step`, returns the rows up to it; twice is the same as once."""
     for stale in path.glob(".*.tmp"):
         stale.unlink()
     (path / SUMMARY_FILE).unlink(missing_ok=True)  # the run has not ended after all
     metrics_path = path / METRICS_FILE
-    rows = [row for row in read_rows(metrics_path) if row["step"] <= step] if metrics_path.is_file() else []
+    found = read_rows(metrics_path) if metrics_path.is_file() else []
+    by_step = {row["step"]: row for row in (*found, *known) if row["step"] <= step}
+    rows = [by_step[at] for at in sorted(by_step)]
     write_atomically(metrics_path, b"".join(json.dumps(row).encode() + b"\n" for row in rows))
     if step > 0 and (not rows or rows[-1]["step"] < step):
         last = rows[-1]["step"] if rows else "none"
@@ -219,12 +230,7 @@ def _rewind(path: Path, name: str, step: int, config: object, history: Sequence[
             stacklevel=3,
         )
     _keep_changed_config(path, step, config)
-    history_path = path / f"entropy_history_{name}.json"
-    entropies = {row["step"]: row[ENTROPY] for row in rows if ENTROPY in row}
-    if history_path.is_file():
-        entropies |= {entry["step"]: entry["entropy"] for entry in read_history(history_path)}
-    entropies |= {entry["step"]: entry["entropy"] for entry in history}
-    return [{"step": at, "entropy": entropies[at]} for at in sorted(entropies) if at <= step]
+    return rows
 
 
 def _keep_changed_config(path: Path, step: int, config: object) -> None:

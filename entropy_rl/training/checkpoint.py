@@ -27,8 +27,8 @@ class Progress:
     """With the step, the state of every random key."""
     data_position: dict
     """State of the prompt pipeline."""
-    entropy_history: list[dict] = field(default_factory=list)
-    """The {"step", "entropy"} entries so far; filled in as it is saved."""
+    rows: list[dict] = field(default_factory=list)
+    """Those of metrics.jsonl so far, for a machine that has not the run's folder; filled in as it is saved."""
     unrecorded: dict[str, float | int] | None = None
     """Metrics of the last step, where the run was stopped in the evaluation after it, before writing them."""
 

@@ -185,6 +185,19 @@ def test_resuming_tells_tensorboard_to_forget_the_later_steps(tmp_path):
     assert [event.step for event in events[starts[0] :] if event.HasField("summary")] == [6, 7]
 
 
+def test_a_run_that_comes_from_another_machine_brings_its_rows(tmp_path):
+    with RunFolder.create(tmp_path / "first", "run", {}) as run:
+        write_steps(run, range(1, 6))
+        rows = read_rows(run.path / "metrics.jsonl")
+    with RunFolder.create(tmp_path / "second", "run", {}, resume_step=5, resume_rows=rows) as again:
+        pass
+    for name in ("metrics.jsonl", "entropy_history_run.json"):
+        assert (again.path / name).read_bytes() == (run.path / name).read_bytes()
+    events = [read_events(one.path / "tensorboard") for one in (run, again)]
+    told = [[(e.step, e.summary) for e in some if e.HasField("summary")] for some in events]
+    assert told[0] == told[1] and len(told[0]) == 5
+
+
 def test_a_finished_run_that_is_resumed_is_not_finished_any_more(tmp_path):
     with RunFolder.create(tmp_path, "longer", {"steps": 2}) as run:
         write_steps(run, range(1, 3))
