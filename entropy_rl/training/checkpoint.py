@@ -28,7 +28,7 @@ class Progress:
     data_position: dict
     """State of the prompt pipeline."""
     rows: list[dict] = field(default_factory=list)
-    """Those of metrics.jsonl so far, for a machine that has not the run's folder; filled in as it is saved."""
+    """Those of metrics.jsonl so far, for a machine without the run's folder; filled in as it is saved."""
     unrecorded: dict[str, float | int] | None = None
     """Metrics of the last step, where the run was stopped in the evaluation after it, before writing them."""
 
