@@ -208,8 +208,16 @@ class RunConfig:
     @property
     def checkpoints(self) -> epath.Path:
         """Folder of this run's checkpoints."""
-        root = self.runs_folder if self.checkpoint_folder is None else self.checkpoint_folder
-        return epath.Path(root) / self.name / "checkpoints"
+        return self._lasting_folder / self.name / "checkpoints"
+
+    @property
+    def compiled_programs(self) -> epath.Path:
+        """Folder of what runs on accelerators have compiled, beside the runs."""
+        return self._lasting_folder / ".compiled"
+
+    @property
+    def _lasting_folder(self) -> epath.Path:
+        return epath.Path(self.runs_folder if self.checkpoint_folder is None else self.checkpoint_folder)
 
     def key(self, stream: Literal["init", "sampler", "selection", "evaluation"], step: int = 0) -> jax.Array:
         """Random key of one use at one step; together they are all the randomness of a run."""

@@ -12,6 +12,7 @@ from entropy_rl.data.tasks import Grader
 from entropy_rl.heldout import heldout_numbers
 from entropy_rl.models.parameters import count
 from entropy_rl.parallelism import Preempted, StopRequests, fail_together, is_main, wait_for_all
+from entropy_rl.paths import reach
 from entropy_rl.run_checks import check_folder, check_mesh, stop_if_not_finite, warn_about
 from entropy_rl.run_report import RunReport, open_report
 from entropy_rl.training.checkpoint import Checkpoints, Progress
@@ -50,11 +51,21 @@ def train(config: RunConfig, *, resume: bool = False, overwrite: bool = False) -
         check_mesh(config)
         if is_main():
             warn_about(config)
+        keep_compiled_programs(config)
         bench = Workbench.of(config)
         done = come_so_far(bench, resume=resume)
         with open_run(bench, done, requests, resume=resume, overwrite=overwrite) as run:
             make_steps(run, done)
     return run.report.finish()
+
+
+def keep_compiled_programs(config: RunConfig) -> None:
+    """Saves a run that goes on the minutes that compiling takes on accelerators, by jax's own cache.
+
+    JAX_COMPILATION_CACHE_DIR goes before. Not on CPUs: what is compiled for one may not run on the next.
+    """
+    if jax.default_backend() != "cpu" and jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", str(reach(config.compiled_programs)))
 
 
 def make_steps(run: Run, done: Progress) -> None:

@@ -7,7 +7,9 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import jax
 import pytest
 
 from entropy_rl.config import BatchConfig
@@ -15,7 +17,7 @@ from entropy_rl.objectives import PPOClip, Regularizer
 from entropy_rl.observability.metric_names import unknown_names
 from entropy_rl.observability.run_record import read_rows
 from entropy_rl.parallelism import MeshConfig
-from entropy_rl.train import train, warn_about
+from entropy_rl.train import keep_compiled_programs, train, warn_about
 from entropy_rl.training.layout import Packed, Padded
 from entropy_rl.training.optimizer import AdamW
 from entropy_rl.workbench import Workbench, take_step
@@ -111,6 +113,18 @@ def test_a_killed_and_resumed_run_equals_one_that_never_stopped(finished, tmp_pa
     assert without_times(read_rows(metrics)) == without_times(read_rows(whole / "metrics.jsonl"))
     history = "entropy_history_short.json"
     assert (metrics.parent / history).read_bytes() == (whole / history).read_bytes()
+
+
+@pytest.mark.parametrize(("platform", "named"), [("cpu", None), ("tpu", None), ("gpu", "/somewhere")])
+def test_accelerators_keep_what_they_compile_beside_the_checkpoints(tmp_path, monkeypatch, platform, named):
+    set_to = {}
+    monkeypatch.setattr(jax, "default_backend", lambda: platform)
+    monkeypatch.setattr(
+        jax, "config", SimpleNamespace(jax_compilation_cache_dir=named, update=set_to.__setitem__)
+    )
+    keep_compiled_programs(make_config(tmp_path, checkpoint_folder=str(tmp_path / "shared")))
+    folder = str(tmp_path / "shared" / ".compiled")
+    assert set_to == ({"jax_compilation_cache_dir": folder} if (platform, named) == ("tpu", None) else {})
 
 
 def test_updates_that_stop_being_finite_stop_the_run(tmp_path):
