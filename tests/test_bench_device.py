@@ -25,13 +25,14 @@ def test_every_row_of_the_smoke_workload_is_printed_and_written(tmp_path):
     with redirect_stdout(io.StringIO()) as out:
         main(["bench", "device", "--workload", "smoke", "--repeats", "2", "--output", str(output)])
     report = json.loads(output.read_text())
-    assert [row["what"] for row in report["rows"]] == ["update", "decode"]
+    assert [row["what"] for row in report["rows"]] == ["update", "decode", "update"]
+    assert [row["setting"].split(",")[0] for row in report["rows"][::2]] == ["padded", "packed"]
     for row in report["rows"]:
         low, high = row["seconds_range"]
         assert 0 < low <= row["seconds"] <= high and row["fraction"] > 0
     assert report["roofline"]["flops_per_second"] > 0 and report["roofline"]["bytes_per_second"] > 0
     table = out.getvalue().strip().split("\n\n")[1].splitlines()
-    assert [line.count("|") for line in table] == [10] * 4
+    assert [line.count("|") for line in table] == [10] * 5
 
 
 def test_no_row_is_begun_that_might_end_after_the_budget(monkeypatch):

@@ -32,7 +32,7 @@ from entropy_rl.observability.clock import Clock
 from entropy_rl.parallelism import MeshConfig
 from entropy_rl.plan.arithmetic import head_flops, kv_size, layers_flops, num_read
 from entropy_rl.sampler import Sampler, Sampling, wave
-from entropy_rl.training.layout import Padded
+from entropy_rl.training.layout import Packed
 from entropy_rl.training.learner import Learner
 from entropy_rl.training.step import learn
 from entropy_rl.types import Rollout
@@ -104,8 +104,10 @@ def bench_device(
     """
     longest = 0.0
     for shape, config in workload.shapes.items():
-        jobs = [partial(_update_row, load=workload.updates[shape])]
+        update = workload.updates[shape]
+        jobs = [partial(_update_row, load=update)]
         jobs += [partial(_decode_row, load=load) for load in workload.decodes]
+        jobs += [partial(_update_row, load=update.packed(workload.tokens_per_row))]
         for job in jobs:
             start = time.perf_counter()
             if start - started + longest > budget_seconds:
@@ -155,7 +157,8 @@ def _update_row(
         )
         seconds.append(clock.seconds["update"])
     kept = f"{load.optimizer.first_moment_dtype}, {load.optimizer.second_moment_dtype} moments"
-    setting = f"{load.num_prompt_tokens} + {load.num_new_tokens} tokens, {load.rematerialize}, {kept}"
+    rows = type(load.layout).__name__.lower()
+    setting = f"{rows}, {load.num_prompt_tokens} + {load.num_new_tokens} tokens, {load.rematerialize}, {kept}"
     work = model_flops(config, load)
     return _row("update", shape, config, load.num_sequences, setting, seconds[1:], work, roofline)
 
@@ -164,7 +167,10 @@ def update_learner(config: Qwen2Config, load: UpdateLoad, device: jax.Device | N
     """The learner whose update is measured, with the kernels of the device (None: the first there is)."""
     policy = Policy(config, compute_dtype=DTYPE, rematerialize=load.rematerialize)
     return Learner(
-        policy=_equipped(policy, device), objective=KLCov(), optimizer=load.optimizer, layout=Padded()
+        policy=_equipped(policy, device, packed=isinstance(load.layout, Packed)),
+        objective=KLCov(),
+        optimizer=load.optimizer,
+        layout=load.layout,
     )
 
 
@@ -230,9 +236,9 @@ def decode_sampler(config: Qwen2Config, load: DecodeLoad, device: jax.Device | N
     )
 
 
-def _equipped(policy: Policy, device: jax.Device | None) -> Policy:
+def _equipped(policy: Policy, device: jax.Device | None, *, packed: bool = False) -> Policy:
     mesh = MeshConfig().build(None if device is None else [device])
-    return Kernels.of(mesh, policy.config, DTYPE).equip(policy)
+    return Kernels.of(mesh, policy.config, DTYPE, packed=packed).equip(policy)
 
 
 def bytes_of_step(config: Qwen2Config, load: DecodeLoad) -> float:

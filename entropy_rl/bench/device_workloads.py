@@ -1,9 +1,10 @@
 """What `bench device` runs: sizes of updates and of decoding."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from entropy_rl.models.config import QWEN2_5, Qwen2Config
 from entropy_rl.models.rematerialization import Rematerialize
+from entropy_rl.training.layout import Layout, Packed, Padded
 from entropy_rl.training.optimizer import AdamW
 
 
@@ -17,11 +18,21 @@ class UpdateLoad:
     num_new_tokens: int
     rematerialize: Rematerialize = "dots"
     optimizer: AdamW = AdamW()
+    layout: Layout = Padded()
 
     @property
     def num_sequences(self) -> int:
         """Responses of the mini-batch."""
         return self.num_prompts * self.num_samples
+
+    def packed(self, tokens_per_row: int) -> "UpdateLoad":
+        """The same on rows of so many tokens, each prompt run with every response."""
+        tokens = self.num_sequences * (self.num_prompt_tokens + self.num_new_tokens)
+        rows = -(-tokens // tokens_per_row)
+        layout = Packed(
+            tokens_per_device=rows * tokens_per_row, tokens_per_row=tokens_per_row, num_smaller_shapes=0
+        )
+        return replace(self, layout=layout)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +62,9 @@ class DeviceWorkload:
 
     shapes: dict[str, Qwen2Config]
     updates: dict[str, UpdateLoad]
-    """By shape."""
+    """By shape; of padded rows."""
+    tokens_per_row: int
+    """Of the same updates on packed rows, all in one micro-batch; a multiple of a sequence's tokens."""
     decodes: tuple[DecodeLoad, ...]
     product_sizes: tuple[int, ...]
     """Sides of the square matrices whose products measure the matrix rate."""
@@ -89,6 +102,7 @@ WORKLOADS = {
             )
             for num_prompts in (1, 8, 32)
         ),
+        tokens_per_row=4096,
         product_sizes=(4096, 8192, 16_384),
         copy_bytes=4 << 30,
     ),
@@ -102,6 +116,7 @@ WORKLOADS = {
         decodes=(
             DecodeLoad(num_prompts=1, num_samples=2, num_prompt_tokens=4, num_new_tokens=140, num_timed=5),
         ),
+        tokens_per_row=24,
         product_sizes=(128,),
         copy_bytes=1 << 20,
     ),
