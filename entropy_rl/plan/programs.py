@@ -214,8 +214,11 @@ class Programs:
 
     def _segment(self, size: int):
         """One segment of the cache; all lie alike, so that one is compiled."""
+        shapes = self._empty_segment(size).out_info
+        if self.mesh.size == 1:  # a program of no arguments and no mesh would be one for the CPU
+            return _place(shapes, NamedSharding(self.mesh, spec_of(())))
         compiled, _ = self._compile("the cache", self._empty_segment(FIRST_SEGMENT))
-        return _place(self._empty_segment(size).out_info, compiled.output_shardings)
+        return _place(shapes, compiled.output_shardings)
 
     def _empty_segment(self, size: int):
         return wave.empty_segment.lower(self.sampler, self.job.prompts_per_wave, size)

@@ -22,9 +22,6 @@ _GPU_COMPILER = ("jax_cuda13_plugin", "cuda13")
 _making_devices = threading.Lock()
 """Of two threads that ask at once, each would get devices of its own."""
 
-_COMPILER_OPTIONS = {"v4": {"chip_config_name": "megacore"}}
-"""Both cores of a v4 are one device only where that is asked for."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Topology:
@@ -71,9 +68,15 @@ class Topology:
         """
         with _making_devices:
             if isinstance(self.chip, TPUChip):
-                return tpu_devices(self.name, **_COMPILER_OPTIONS.get(self.name.partition(":")[0], {}))
+                return tpu_devices(self.name, **self._compiler_options)
             _require(_GPU_COMPILER, self.name)
             return _gpu_devices(self.chip.compiler_target(), f"1x{self.shape[0]}x{self.shape[1]}")
+
+    @property
+    def _compiler_options(self) -> dict[str, str | tuple[int, ...]]:
+        # Both cores of a v4 are one device, and a machine has one chip, only where that is asked for.
+        options = {"chip_config_name": "megacore"} if self.name.startswith("v4:") else {}
+        return options | ({"chips_per_host_bounds": (1, 1, 1)} if self.num_chips == 1 else {})
 
     def places(self, devices: Sequence[jax.Device] | None = None) -> np.ndarray:
         """Where devices lie, [devices, dimensions]; without any, where its chips would, in order."""
@@ -134,7 +137,7 @@ def _gpu_devices(target_config: str, topology: str) -> list[jax.Device]:
 
 
 @cache
-def tpu_devices(topology_name: str, **options: str) -> list[jax.Device]:
+def tpu_devices(topology_name: str, **options: str | tuple[int, ...]) -> list[jax.Device]:
     """The devices of a topology such as v5e:2x2. Raises RuntimeError without the TPU compiler."""
     _require(_TPU_COMPILER, topology_name)
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # do not look for a TPU's metadata in the network

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from entropy_rl.objectives import KLCov, PPOClip
+from entropy_rl.parallelism import MeshConfig
 from entropy_rl.plan.collectives import collectives
 from entropy_rl.plan.compiler import DoesNotFitError, fingerprint
 from entropy_rl.plan.hlo import parse
@@ -38,6 +39,11 @@ def test_programs_that_differ_in_numbers_alone_are_one(tpu_devices):
     jobs = [small_job(config=replace(CONFIG, objective=objective)) for objective in objectives]
     ppo, higher, kl_cov = [fingerprint(Programs(job).lowered("update")) for job in jobs]
     assert ppo == higher != kl_cov
+
+
+def test_one_chip_is_planned_for_by_its_compiler_too(tpu_devices):
+    program = Programs(small_job("v5e:1x1", replace(CONFIG, mesh=MeshConfig()))).program("decode")
+    assert program.argument_bytes > 0 and "s32[48," in program.text  # tokens of 16 prompts x 3 samples
 
 
 def test_a_program_is_compiled_once_for_all_that_ask_at_the_same_time(tpu_devices):
