@@ -68,13 +68,16 @@ def assert_close(tree, other, atol):
 @pytest.mark.parametrize(
     ("changes", "cuts"),
     [
-        ({}, (2, 4)),
+        ({}, (4,)),
+        pytest.param({}, (2,), marks=pytest.mark.slow),
         pytest.param(
             {"objective": CLIP_COV, "aggregation": SequenceMeanTokenMean()}, (4,), marks=pytest.mark.slow
         ),
-        ({"objective": PPOClip(), "aggregation": SequenceMeanTokenSumNorm()}, (4,)),
+        pytest.param(
+            {"objective": PPOClip(), "aggregation": SequenceMeanTokenSumNorm()}, (4,), marks=pytest.mark.slow
+        ),
     ],
-    ids=["KLCov", "ClipCov, SequenceMeanTokenMean", "PPOClip, SequenceMeanTokenSumNorm"],
+    ids=["KLCov", "KLCov in two", "ClipCov, SequenceMeanTokenMean", "PPOClip, SequenceMeanTokenSumNorm"],
 )
 @pytest.mark.parametrize("on_policy", [True, False])
 def test_one_two_and_four_microbatches_give_the_same_update_and_metrics(changes, cuts, on_policy):
@@ -91,7 +94,11 @@ def test_one_two_and_four_microbatches_give_the_same_update_and_metrics(changes,
                 np.testing.assert_allclose(value, results[0][1].metrics[name], atol=2e-6, err_msg=name)
 
 
-@pytest.mark.parametrize("objective", [KLCov(fraction=0.2), CLIP_COV], ids=["KLCov", "ClipCov"])
+@pytest.mark.parametrize(
+    "objective",
+    [KLCov(fraction=0.2), pytest.param(CLIP_COV, marks=pytest.mark.slow)],
+    ids=["KLCov", "ClipCov"],
+)
 def test_the_forward_pass_before_the_gradient_runs_after_the_first_update_only(objective, monkeypatch):
     calls = []
     forward = Policy.response_hidden
