@@ -15,7 +15,7 @@ from etils import epath
 
 from entropy_rl.data.prompt_files import GSM8K, Plain, PromptFile, read_prompts
 from entropy_rl.data.text_pairs import read_text_pairs
-from entropy_rl.observability.run_record import read_history, read_rows
+from entropy_rl.observability.run_record import read_rows
 from entropy_rl.paths import is_remote, reach
 from entropy_rl.train import train
 from tests.fake_storage import FakeBuckets, fake_google_storage
@@ -56,14 +56,14 @@ def test_a_run_goes_on_from_object_storage_when_its_folder_is_gone(storage, tmp_
     train(config, resume=True)  # there is nothing to go on from: it begins
     assert not any((run / "checkpoints").iterdir())
     assert steps_of(config) == [2, 4]
-    expected = read_history(run / HISTORY)
+    expected = json.loads((run / HISTORY).read_bytes())
     rows = without_times(read_rows(run / "metrics.jsonl"))
 
     storage.rm("/bucket/runs/short/checkpoints/4", recursive=True)
     shutil.rmtree(run)
     train(config, resume=True)
     assert without_times(read_rows(run / "metrics.jsonl")) == rows and len(rows) == 4
-    assert read_history(run / HISTORY) == expected and len(expected) == 4
+    assert json.loads((run / HISTORY).read_bytes()) == expected and len(expected) == 4
     assert steps_of(config) == [2, 4]
 
 

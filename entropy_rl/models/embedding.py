@@ -10,11 +10,11 @@ import jax.numpy as jnp
 from jax.sharding import AbstractMesh, Mesh
 from jaxtyping import Array, Float, Int
 
-from entropy_rl.parallelism import TRAINING_RULES, Rules, axes_of, num_shards, spec_of
+from entropy_rl.parallelism import TRAINING_RULES, MeshConfig, Rules, axes_of, num_shards, spec_of
 
 
 def residual_axes(
-    num_tokens: int, mesh: Mesh | AbstractMesh | None, rules: Rules = TRAINING_RULES
+    num_tokens: int, mesh: Mesh | AbstractMesh | MeshConfig | None, rules: Rules = TRAINING_RULES
 ) -> tuple[str | None, ...]:
     """Logical axes of what passes between layers, [B, T, D]: positions are cut where that is even."""
     return ("batch", None if num_tokens % num_shards(mesh, "positions", rules) else "positions", None)

@@ -46,24 +46,6 @@ def _parse(line: bytes) -> dict | None:
     return row if isinstance(row, dict) and isinstance(row.get("step"), int) else None
 
 
-def read_history(path: Path) -> list[dict]:
-    """The entries {"step", "entropy"} of an entropy_history_NAME.json.
-
-    Raises:
-        ValueError: the file is not an array of such entries.
-    """
-    try:
-        entries = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{path} must be a JSON array, got {error}; repair or remove it") from error
-    well_formed = isinstance(entries, list) and all(
-        isinstance(entry, dict) and {"step", "entropy"} <= set(entry) for entry in entries
-    )
-    if not well_formed:
-        raise ValueError(f'{path} must be an array of objects with "step" and "entropy"; repair or remove it')
-    return entries
-
-
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
     """A run as its folder tells it; read once, never written."""

@@ -18,6 +18,7 @@ class DoesNotFitError(Exception):
         super().__init__(f"{name}: {message}")
         self.name = name
         self.needed_bytes = needed_bytes
+        self.message = message
 
 
 _cores = threading.BoundedSemaphore(os.cpu_count() or 1)
@@ -55,7 +56,10 @@ def compile_once(
                 program.set_exception(_too_large(name, error) or error)
             except BaseException as error:
                 program.set_exception(error)  # or those who wait for it would wait for ever
-    return program.result()
+    try:
+        return program.result()
+    except DoesNotFitError as error:  # the same program may have been compiled under another name
+        raise DoesNotFitError(name, error.needed_bytes, error.message) from None
 
 
 def _too_large(name: str, error: jax.errors.JaxRuntimeError) -> DoesNotFitError | None:

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 
 from entropy_rl.models.config import Qwen2Config
+from entropy_rl.models.embedding import residual_axes
 from entropy_rl.models.parameters import parameters
 from entropy_rl.parallelism import SAMPLING_RULES, TRAINING_RULES, MeshConfig, Rules, num_shards
 from entropy_rl.plan.arithmetic import kv_size, layer_weights
@@ -188,13 +189,18 @@ def _offloaded(job: Job) -> float:
 def _cuts_between_layers(job: Job) -> int:
     """Shards of the positions of what passes between layers; of padded rows, their responses' are counted."""
     slots = job.responses.longest - 1 if job.geometry is None else job.geometry.shapes[0][1]
-    tensor = job.config.mesh.tensor
-    return 1 if slots % tensor else tensor
+    _, positions, _ = residual_axes(slots, job.config.mesh)
+    return num_shards(job.config.mesh, positions)
+
+
+def attends_by_cudnn(job: Job) -> bool:
+    """Whether training attends by cuDNN: on GPUs, in 16 bits (entropy_rl/kernel_choice.py)."""
+    return not isinstance(job.topology.chip, TPUChip) and item_bytes(job) == BF16
 
 
 def mask_bytes(job: Job, tokens: float) -> float:
     """Which tokens of packed rows may see which, for attention that is not told of segments: cuDNN's."""
-    if job.geometry is None or isinstance(job.topology.chip, TPUChip) or item_bytes(job) != BF16:
+    if job.geometry is None or not attends_by_cudnn(job):
         return 0.0
     return BF16 * tokens * job.geometry.shapes[0][1]
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from entropy_rl.models.parameters import count
 from entropy_rl.plan.arithmetic import gradient_flops, head_flops, kv_size, layers_flops, num_read
 from entropy_rl.plan.job import Job
-from entropy_rl.plan.memory import BF16, F32, item_bytes, mask_bytes, moment_bytes
+from entropy_rl.plan.memory import F32, attends_by_cudnn, item_bytes, mask_bytes, moment_bytes
 from pallas_kernels.chips import TPUChip
 
 
@@ -149,7 +149,7 @@ def _rows(job: Job) -> list[tuple[float, float, float]]:
 
 def _skips(job: Job) -> bool:
     """Whether attention leaves out what lies above the diagonal: splash attention and cuDNN's do."""
-    return isinstance(job.topology.chip, TPUChip) or item_bytes(job) == BF16
+    return isinstance(job.topology.chip, TPUChip) or attends_by_cudnn(job)
 
 
 def _left(n: int) -> float:

@@ -16,7 +16,7 @@ import pytest
 from tensorboardX.proto.event_pb2 import Event
 
 from entropy_rl.observability.run_folder import RunFolder, run_exists, validate_name
-from entropy_rl.observability.run_record import RunRecord, read_history, read_rows
+from entropy_rl.observability.run_record import RunRecord, read_rows
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -48,7 +48,9 @@ def test_a_step_is_a_row_a_history_entry_and_a_tensorboard_event(tmp_path):
         assert read_rows(run.path / "metrics.jsonl") == [
             {"step": 1, "policy/entropy": 0.5, "reward/mean": 0.25}
         ]
-        assert read_history(run.path / "entropy_history_first.json") == [{"step": 1, "entropy": 0.5}]
+        assert json.loads((run.path / "entropy_history_first.json").read_bytes()) == [
+            {"step": 1, "entropy": 0.5}
+        ]
         event = read_events(run.path / "tensorboard")[-1]
     assert event.step == 1
     assert {value.tag: value.simple_value for value in event.summary.value} == {
@@ -75,7 +77,7 @@ def test_numbers_that_json_lacks_become_null(tmp_path):
         for line in [path.read_text()] if path.suffix == ".json" else path.read_text().splitlines():
             json.loads(line, parse_constant=no_constant)
     assert read_rows(tmp_path / "nan/metrics.jsonl") == [{"step": 1} | dict.fromkeys(values)]
-    assert read_history(run.history_path) == [{"step": 1, "entropy": None}]
+    assert json.loads(run.history_path.read_bytes()) == [{"step": 1, "entropy": None}]
 
 
 def test_scalars_of_numpy_and_arrays_of_no_dimension_are_numbers(tmp_path):
@@ -132,7 +134,7 @@ def test_overwriting_removes_what_the_run_left_and_nothing_else(tmp_path):
     with RunFolder.create(tmp_path, "again", {"seed": 2}, overwrite=True) as run:
         run.record(1, metrics_at(1))
     assert [row["step"] for row in read_rows(run.path / "metrics.jsonl")] == [1]
-    assert read_history(run.history_path) == [{"step": 1, "entropy": 1.0}]
+    assert json.loads(run.history_path.read_bytes()) == [{"step": 1, "entropy": 1.0}]
     assert not (run.path / "summary.json").exists()
     assert not (run.path / "checkpoints/3").exists()
     assert (run.path / "notes.txt").read_text() == "mine"
@@ -330,7 +332,8 @@ def watch(path: Path, child: subprocess.Popen, *, target: int) -> int:
 
 def check_consistent(folder: Path, *, at_least: int) -> None:
     """After a kill the history is a prefix of the rows that is at most one step short."""
-    rows, history = read_rows(folder / "metrics.jsonl"), read_history(folder / "entropy_history_victim.json")
+    rows = read_rows(folder / "metrics.jsonl")
+    history = json.loads((folder / "entropy_history_victim.json").read_bytes())
     assert len(history) >= at_least
     assert len(rows) - len(history) in (0, 1)
     assert history == [
