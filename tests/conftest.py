@@ -2,6 +2,7 @@
 
 import os
 from importlib.metadata import version
+from tempfile import TemporaryDirectory
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # The suite spends its time in the compiler: level 0 compiles three times as fast, and so do, once more, the
@@ -12,6 +13,14 @@ if os.environ["JAX_PLATFORMS"] == "cpu":
     if version("jaxlib").startswith("0.10."):
         FLAGS.append("--xla_cpu_use_fusion_emitters=false")
 os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *FLAGS])
+# What one process of a run has compiled, the others and their children need not: they find this set.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    COMPILED = TemporaryDirectory(prefix="compiled-for-tests-")
+    os.environ |= {
+        "JAX_COMPILATION_CACHE_DIR": COMPILED.name,
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
 
 from pathlib import Path  # noqa: E402
 

@@ -20,6 +20,7 @@ CONFIG = Qwen2Config(
 ROOFLINE = device.Roofline(flops_per_second=1e9, bytes_per_second=1e9)
 
 
+@pytest.mark.slow
 def test_every_row_of_the_smoke_workload_is_printed_and_written(tmp_path):
     output = tmp_path / "device.json"
     with redirect_stdout(io.StringIO()) as out:

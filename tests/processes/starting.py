@@ -10,9 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_SECONDS = 600
@@ -41,23 +39,11 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-@cache
-def _compiled_programs() -> TemporaryDirectory:
-    """What children compile, so that the next need not; until this process ends."""
-    return TemporaryDirectory(prefix="compiled-for-tests-")
-
-
 def environment(num_devices: int) -> dict[str, str]:
     """The tests' own, with another number of CPU devices."""
     flags = re.sub(r"--xla_force_host_platform_device_count=\d+", "", os.environ["XLA_FLAGS"])
     flags += f" --xla_force_host_platform_device_count={num_devices}"
-    return os.environ | {
-        "XLA_FLAGS": flags,
-        "JAX_PLATFORMS": "cpu",
-        "PYTHONUNBUFFERED": "1",
-        "JAX_COMPILATION_CACHE_DIR": _compiled_programs().name,
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
-    }
+    return os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "PYTHONUNBUFFERED": "1"}
 
 
 @contextmanager

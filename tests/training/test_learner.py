@@ -120,6 +120,7 @@ def test_the_forward_pass_before_the_gradient_runs_after_the_first_update_only(o
         assert report.metrics["passes/selection"] == (0 if on_policy else 1)
 
 
+@pytest.mark.slow
 def test_microbatch_scope_selects_more_when_the_batch_is_cut():
     # verl's behaviour (its issue 7829): a floor of one token in each of four parts.
     batch = make_batch(TINY.vocab_size, on_policy=False)
@@ -225,12 +226,13 @@ def test_an_entropy_bonus_raises_the_entropy_of_the_policy():
     assert jnp.mean(entropy_PGT, where=mask_PGT) > jnp.mean(report.entropy_PGT, where=mask_PGT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mesh_config", "num_microbatches"),
     [
         (MeshConfig(fsdp=2, tensor=3), 1),
-        pytest.param(MeshConfig(data=2), 2, marks=pytest.mark.slow),
-        pytest.param(MeshConfig(data=2, fsdp=2), 1, marks=pytest.mark.slow),
+        (MeshConfig(data=2), 2),
+        (MeshConfig(data=2, fsdp=2), 1),
     ],
     ids=str,
 )
@@ -255,7 +257,11 @@ def test_a_sharded_update_equals_that_of_one_device_and_keeps_its_shardings(mesh
         assert leaf.sharding.is_equivalent_to(sharding, leaf.ndim)
 
 
-@pytest.mark.parametrize("objective", [KLCov(fraction=0.2), CLIP_COV], ids=["KLCov", "ClipCov"])
+@pytest.mark.parametrize(
+    "objective",
+    [KLCov(fraction=0.2), pytest.param(CLIP_COV, marks=pytest.mark.slow)],
+    ids=["KLCov", "ClipCov"],
+)
 def test_one_two_four_and_eight_microbatches_select_the_same_tokens(objective):
     batch = make_batch(TINY.vocab_size, on_policy=False)
     twice = jax.tree.map(lambda x: jnp.concatenate([x, x[::-1]]) if x.ndim else x, batch)

@@ -92,7 +92,6 @@ SEQUENCE_MEAN = {"objective": CLIP_COV, "aggregation": SequenceMeanTokenMean()}
 CASES = [
     pytest.param({}, SMALL, id="KLCov"),
     pytest.param(SEQUENCE_MEAN, WHOLE_ROWS, id="ClipCov, long rows"),
-    pytest.param({"objective": PPOClip()}, SMALLER, id="GRPO, three smaller shapes"),
     *(
         pytest.param(changes, layout, marks=pytest.mark.slow)
         for changes in ({}, SEQUENCE_MEAN, {"objective": PPOClip()})
@@ -146,15 +145,15 @@ def test_log_probs_of_packed_rows_are_those_of_padded_ones_and_zero_under_paddin
 
 
 def test_one_program_serves_rollouts_of_any_lengths():
-    learner = make_learner(SMALL, temperature=1.25)  # of its own, so that nothing is compiled before
-    before, counts = _update._cache_size(), []
+    learner, sizes, counts = make_learner(SMALL), [], []
     for most in (TOKENS, 2, 1):
         batch = make_batch(TINY.vocab_size, on_policy=False, seed=most)
         mask_PGT = batch.rollout.response_mask_PGT & (jnp.arange(TOKENS) < most)[None, None]
         rollout = replace(batch.rollout, response_mask_PGT=mask_PGT)
         _, report = updated(learner, replace(batch, rollout=rollout))
         counts.append(int(report.metrics["update/microbatches"]))
-    assert _update._cache_size() == before + 1
+        sizes.append(_update._cache_size())
+    assert sizes[0] == sizes[-1] > 0
     assert len(set(counts)) > 1
 
 
@@ -208,13 +207,11 @@ def test_the_padding_of_a_step_is_what_one_counts_by_hand():
     full = [jnp.ones_like(x) for x in (rollout.prompt_mask_PS, rollout.response_mask_PGT)]
     rollout = replace(rollout, prompt_mask_PS=full[0], response_mask_PGT=full[1])
     assert (PROMPTS, SAMPLES, ROW) == (4, 3, 12)
-    # Padded, 2 prompts of 5 run once and 6 rows of 7 - 1 follow them: all of it tokens.
-    for layout, microbatches, fraction in ((SMALL, 2 * 3, 1 / 12), (Padded(), 2, 0)):
-        learner = make_learner(layout, objective=PPOClip(), regularizer=Regularizer())
-        state, adv_PG = learner.init(tiny_policy()[1]), jnp.ones((PROMPTS, SAMPLES))
-        _, metrics = learn(learner, state, rollout, adv_PG, jax.random.key(3), prompts_per_update=2)
-        assert metrics["update/microbatches"] == microbatches
-        np.testing.assert_allclose(metrics["update/padding_fraction"], fraction, rtol=1e-6)
+    learner = make_learner(SMALL, objective=PPOClip(), regularizer=Regularizer())
+    state, adv_PG = learner.init(tiny_policy()[1]), jnp.ones((PROMPTS, SAMPLES))
+    _, metrics = learn(learner, state, rollout, adv_PG, jax.random.key(3), prompts_per_update=2)
+    assert metrics["update/microbatches"] == 2 * 3
+    np.testing.assert_allclose(metrics["update/padding_fraction"], 1 / 12, rtol=1e-6)
 
 
 def test_padding_of_padded_rows_is_counted_with_prompts_run_once():

@@ -33,6 +33,13 @@ OPTIMIZERS = {
 each_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
 
 
+def each_but_slow(*slow: str):
+    """These, whose programs take long to compile, are left to the slow tests."""
+    marks = {True: [pytest.mark.slow], False: []}
+    params = [pytest.param(x, marks=marks[name in slow], id=name) for name, x in OPTIMIZERS.items()]
+    return pytest.mark.parametrize("optimizer", params)
+
+
 @pytest.fixture(scope="module")
 def mesh():
     return MESH.build()
@@ -80,7 +87,7 @@ def test_moments_lie_where_their_parameters_do(policy, params, optimizer):
     assert_moments_lie_as(state.opt_state, state.params, optimizer)
 
 
-@each_optimizer
+@each_but_slow("AdamW in 16 bits")
 def test_an_update_leaves_the_state_as_it_found_it_and_is_compiled_once(policy, params, mesh, optimizer):
     learner = make_learner(policy, optimizer)
     state, before = learner.init(params), learning._update._cache_size()
@@ -95,7 +102,7 @@ def test_an_update_leaves_the_state_as_it_found_it_and_is_compiled_once(policy, 
     assert_moments_lie_as(state.opt_state, state.params, optimizer)
 
 
-@each_optimizer
+@each_but_slow("AdamW in 16 bits", "Adafactor")
 def test_a_warm_start_lays_its_state_alike_and_compiles_one_update(
     policy, params, mesh, optimizer, monkeypatch
 ):

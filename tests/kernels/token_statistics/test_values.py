@@ -37,7 +37,7 @@ def check(case, **how):
 @every_implementation
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("vocab_axis", [0, 1])
-@pytest.mark.parametrize("temperature", [1.0, 0.6])
+@pytest.mark.parametrize("temperature", [pytest.param(1.0, marks=pytest.mark.slow), 0.6])
 def test_values_and_gradients(name, dtype, vocab_axis, temperature):
     case = make_case(17, 7, 131, dtype=dtype, vocab_axis=vocab_axis, temperature=temperature)
     check(case, implementation=IMPLEMENTATIONS[name])
@@ -51,7 +51,7 @@ def test_one_token(name, vocab_axis):
 
 @every_implementation
 @pytest.mark.parametrize("vocab_axis", [0, 1])
-@pytest.mark.parametrize("num_phantom", [1, 40, 127])
+@pytest.mark.parametrize("num_phantom", [pytest.param(1, marks=pytest.mark.slow), 40, 127])
 def test_phantom_columns_that_hold_nan_change_nothing(name, vocab_axis, num_phantom):
     case = make_case(17, 7, 131, vocab_axis=vocab_axis, num_phantom=num_phantom)
     got = outcome(case, implementation=IMPLEMENTATIONS[name])
