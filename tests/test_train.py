@@ -66,6 +66,7 @@ def test_every_metric_of_a_run_is_explained_and_sane(finished):
     assert "heldout/pass@2" in rows[-1] and "heldout/accuracy" not in rows[0]
 
 
+@pytest.mark.slow
 def test_a_step_on_a_mesh_tells_what_laying_the_parameters_out_for_sampling_took(tmp_path):
     batch = BatchConfig(prompts_per_step=4, samples_per_prompt=3, prompts_per_update=4, layout=Padded())
     config = job(tmp_path, "mesh", MeshConfig(fsdp=2), batch=batch, objective=PPOClip())

@@ -46,6 +46,7 @@ def test_losses_and_gradients_are_the_same(policy, params, batch, how):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5 * abs(b).max()), got, expected)
 
 
+@pytest.mark.slow
 def test_inputs_are_offloaded_from_a_mesh(policy, batch):
     config = dataclasses.replace(policy.config, hidden_size=14, intermediate_size=18, vocab_size=32)
     mesh = MeshConfig(fsdp=2, tensor=2).build()
