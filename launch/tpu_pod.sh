@@ -12,7 +12,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source launch/dry_run.sh
 source launch/tpu_slice.sh
 
-usage() { sed -n '2,8s/^# \?//p; s/.*#: -/  -/p' launch/tpu_pod.sh; }
+usage() { sed -n '2,8s/^# \?//p; s/.*[;)] #: -/  -/p' launch/tpu_pod.sh; }
 
 die() { echo "tpu_pod.sh: $*" >&2; exit 2; }
 
