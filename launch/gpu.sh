@@ -6,7 +6,9 @@
 # reachable by the others at PORT. A run that was pre-empted is started again: with --resume after exit code
 # 75, and as it was after 143, with which SIGTERM ends a process that has not come to the run yet.
 set -euo pipefail
-cd "${SLURM_SUBMIT_DIR:-$(dirname "${BASH_SOURCE[0]}")/..}" # SLURM runs a copy of this file from elsewhere
+checkout=$(dirname "${BASH_SOURCE[0]}")/..
+[ -f "$checkout/launch/dry_run.sh" ] || checkout=${SLURM_SUBMIT_DIR:-.} # sbatch runs a copy, kept elsewhere
+cd "$checkout"
 source launch/dry_run.sh
 
 die() { echo "gpu.sh: $*" >&2; exit 2; }

@@ -63,7 +63,8 @@ class Plan(Configured):
         if self.recipes:
             self._plan_recipes()
             return
-        job = self._job(self.settings, self.topology or next(iter(topologies_of(self.config)), None))
+        named = self.topology or next(iter(topologies_of(self.config)), None)
+        job = self._job(self.config, self.settings, named)
         if self.weak_scaling:
             print(as_markdown(weak_scaling(scaled_jobs(job), ("update", "decode"), _tell)))
             return
@@ -71,7 +72,8 @@ class Plan(Configured):
         show(plan, console, self.price_per_chip_hour)
         result = as_json(plan, self.price_per_chip_hour)
         if not plan.fits:
-            suggestion = suggest(plan, by_formula=not plan.by_compiler, tell=_tell)
+            by_formula = self._missing_compiler(job) is not None
+            suggestion = suggest(job, plan, by_formula=by_formula, tell=_tell)
             show_suggestion(suggestion, console)
             result["suggestion"] = suggestion and suggestion.overrides
         if self.output is not None:
@@ -131,19 +133,23 @@ class Plan(Configured):
         return plan
 
     def _plan(self, job: Job) -> StepPlan:
-        missing = job.topology.missing_compiler
-        if missing is not None and not self.estimate:
+        missing = self._missing_compiler(job)
+        if missing and not self.estimate:
             _tell(f"estimated by formula, for want of the compiler: {missing}")
-        return make_plan(job, by_formula=self.estimate or missing is not None, tell=_tell)
+        return make_plan(job, by_formula=missing is not None, tell=_tell)
+
+    def _missing_compiler(self, job: Job) -> str | None:
+        """Why this plan is by formula; None if it is the compiler's."""
+        return "--estimate was given" if self.estimate else job.topology.missing_compiler
 
     def _jobs(self, path: Path) -> list[Job]:
-        topologies = (self.topology,) if self.topology else topologies_of(path)
-        return [self._job(self.load(path, topology), topology) for topology in topologies]
+        topologies = (self.topology,) if self.topology else topologies_of(path) or (None,)
+        return [self._job(path, self.load(path, topology), topology) for topology in topologies]
 
-    def _job(self, config: RunConfig, topology_name: str | None) -> Job:
+    def _job(self, path: Path, config: RunConfig, topology_name: str | None) -> Job:
         if topology_name is None:
             raise ValueError(
-                f"--topology must say what to plan for, since {self.config} names none; for example v5e:2x4"
+                f"--topology must say what to plan for, since {path} names none; for example v5e:2x4"
             )
         topology, task = Topology.of(topology_name), config.task
         return Job(

@@ -34,7 +34,7 @@ def show_suggestion(suggestion: Suggestion | None, console: Console) -> None:
     plan = suggestion.plan
     console.print(
         f"The nearest setting that fits (peak {plan.peak.memory.total / GIB:.1f} GiB in {plan.peak.name}, "
-        f"{plan.step_seconds:,.0f} s a step):",
+        f"{plan.step_seconds:,.0f} s a step{'' if plan.by_compiler else '; by formula, not compiled'}):",
         soft_wrap=True,
     )
     console.print(f"    {suggestion.overrides}", soft_wrap=True)
@@ -55,8 +55,10 @@ def summary(plan: Plan, price: float | None = None) -> list[str]:
         f"{plan.job.config.num_steps} steps, without evaluations"
         + ("" if price is None else f": {price * plan.chip_hours:,.0f} at {price:g} a chip-hour"),
     ]
-    if plan.chosen_wave is not None:
+    if plan.fits and plan.chosen_wave is not None:
         lines.append(f"waves as planned need: --batch.prompts-per-wave {plan.chosen_wave}")
+    if host := max(phase.memory.host_bytes for phase in plan.phases):
+        lines.append(f"offloading takes {host / GIB:.2f} GiB of the host's memory for each chip, not checked")
     return lines + [f"{phase.name}: {phase.note}" for phase in plan.phases if phase.note]
 
 

@@ -35,11 +35,10 @@ class Suggestion:
 
 
 def suggest(
-    plan: Plan, *, by_formula: bool, tell: Callable[[str], None] = lambda line: None
+    given: Job, plan: Plan, *, by_formula: bool, tell: Callable[[str], None] = lambda line: None
 ) -> Suggestion | None:
-    """The nearest setting that fits, or None."""
-    given, usable, num_compiled = plan.job, plan.usable_bytes, 0
-    correction = _correction(plan)
+    """The nearest setting that fits instead of the one given, whose plan does not; None if there is none."""
+    usable, num_compiled, correction = plan.usable_bytes, 0, _correction(plan)
     for candidate in sorted(_candidates(given), key=lambda candidate: candidate.distance):
         if correction * estimated_peak(candidate.job) > usable:
             continue

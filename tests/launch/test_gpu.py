@@ -2,6 +2,7 @@
 
 import shlex
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -129,6 +130,18 @@ def test_a_slurm_job_starts_a_process_on_each_node(commands):
         *("srun", "--ntasks-per-node=1", "--kill-on-bad-exit=1"),
         *(*MEMORY, ".venv/bin/python", "-m", "entropy_rl", "train", *TRAINING),
     ]
+
+
+def test_sbatch_s_copy_and_the_script_under_salloc_from_elsewhere_both_run_in_the_checkout(
+    commands, tmp_path
+):
+    script = tmp_path / "check out/launch/gpu.sh"
+    copied = Path(shutil.copy(script, tmp_path / "slurm_script"))
+    for started, submitted_in in ((copied, script.parents[1]), (script, tmp_path)):
+        environment = JOB | {"SLURM_SUBMIT_DIR": str(submitted_in)}
+        done = commands.run(str(started), *TRAINING, **environment)
+        assert done.returncode == 0, done.stderr
+        assert len(training_calls(commands)) == 1
 
 
 def test_a_pre_empted_slurm_job_goes_back_into_the_queue_and_resumes_from_there(commands):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from entropy_rl.cli import main
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 RECIPE = """
 from dataclasses import replace
 from entropy_rl.parallelism import MeshConfig
@@ -78,10 +80,31 @@ def test_what_does_not_fit_ends_with_exit_code_one_and_a_suggestion(recipe, tmp_
     text, _, code = run("--config", recipe, "--estimate", "--output", tmp_path / "a", *large)
     assert code == 1 and "DOES NOT FIT" in text
     suggestion = json.loads((tmp_path / "a").read_text())["suggestion"]
-    assert suggestion is None or suggestion in text
-    assert suggestion is not None
+    assert suggestion in text and "by formula, not compiled" in text
     again, _, code = run("--config", recipe, "--estimate", *large, *suggestion.split())
     assert code == 0 and "fits: peak" in again
+
+
+def test_a_suggestion_names_its_wave_and_takes_the_time_it_says(tmp_path):
+    # On the mesh as given, waves of 8 prompts are the largest; on the one that is suggested, of 32.
+    small = REPOSITORY / "configs" / "qwen2_5_0_5b_gsm8k_kl_cov.py"
+    deep = ("--config", small, "--topology", "v5e:2x4", "--policy.architecture.num-layers", 300)
+    text, _, code = run(*deep, "--estimate", "--output", tmp_path / "a")
+    suggestion = json.loads((tmp_path / "a").read_text())["suggestion"]
+    assert code == 1 and "--batch.prompts-per-wave" in suggestion
+    assert "waves as planned need" not in text  # those are of the plan that does not fit
+    again, _, code = run(*deep, *suggestion.split(), "--estimate")
+    assert code == 0 and "of the host's memory for each chip" in again
+    promised, taken = re.search(r"([\d,]+) s a step; by", text)[1], re.search(r"step ([\d,]+) s at", again)[1]
+    assert promised == taken
+
+
+def test_a_recipe_that_names_no_topology_is_refused(tmp_path):
+    (tmp_path / "nowhere.py").write_text(
+        RECIPE.replace("TOPOLOGIES = ", "SLICES = ").replace("=TOPOLOGIES[0]", '="v5e:2x2"')
+    )
+    _, told, code = run("--recipes", tmp_path / "nowhere.py", "--estimate")
+    assert code == 2 and "nowhere.py names none" in told
 
 
 def test_recipes_are_planned_on_all_their_topologies(recipe, tmp_path):

@@ -120,18 +120,18 @@ def test_waves_are_as_large_as_fits():
 
 
 def test_what_does_not_fit_is_told_and_the_nearest_that_fits_is_suggested():
-    plan = make_plan(
-        _crowded(small_job(samples_per_prompt=48, prompts_per_wave=16), prompts=4), by_formula=True
-    )
+    job = _crowded(small_job(samples_per_prompt=48, prompts_per_wave=16), prompts=4)
+    plan = make_plan(job, by_formula=True)
     assert not plan.fits and plan.peak.name == "decode"
-    suggestion = suggest(plan, by_formula=True)
+    suggestion = suggest(job, plan, by_formula=True)
     assert suggestion.plan.fits
     assert suggestion.overrides == "--batch.prompts-per-wave 4"
 
 
 def test_nothing_is_suggested_where_nothing_fits():
     tiny = replace(Topology.of("v5e:2x2"), chip=replace(Topology.of("v5e:2x2").chip, usable_bytes=1000))
-    assert suggest(make_plan(replace(small_job(), topology=tiny), by_formula=True), by_formula=True) is None
+    job = replace(small_job(), topology=tiny)
+    assert suggest(job, make_plan(job, by_formula=True), by_formula=True) is None
 
 
 def test_overrides_name_each_setting_that_differs():
