@@ -169,7 +169,7 @@ def _with_chosen_wave(job: Job, by_formula: bool, tell: Callable[[str], None]) -
 
 
 def _phase(job: Job, name: str, programs: Programs | None) -> Phase:
-    work, executions = _work(job, name)
+    work, executions = work_of(job, name)
     chip = job.topology.chip
     by_formula = Phase(
         name=name,
@@ -199,8 +199,8 @@ def _phase(job: Job, name: str, programs: Programs | None) -> Phase:
     )
 
 
-def _work(job: Job, name: str) -> tuple[Work, float]:
-    """(of one execution, executions in a step)."""
+def work_of(job: Job, name: str) -> tuple[Work, float]:
+    """(of one execution on a chip, by formula; executions in a step)."""
     return {
         "reshard": lambda: (formulas.reshard(job), 1.0),
         "prefill": lambda: (formulas.prefill(job), float(job.num_waves)),

@@ -1,8 +1,8 @@
 """Weak scaling by the compiler: the same work a chip on ever more chips should take the same memory.
 
 The mesh's data axis grows with the chips, and with it the prompts of a step, of an update and of a wave;
-shards of parameters stay as they are. XLA's count of operations has the body of each loop once, on every
-number of chips alike.
+shards of parameters stay as they are. XLA's count of operations has the body of each loop once; the formula's
+has every turn, and moves with the lengths that were drawn for so many chips.
 """
 
 import os
@@ -13,6 +13,7 @@ from itertools import product
 
 from entropy_rl.plan.job import Job
 from entropy_rl.plan.programs import Programs
+from entropy_rl.plan.step import work_of
 from entropy_rl.plan.topology import Topology
 
 SLICES = {
@@ -30,7 +31,10 @@ class Scaled:
     chips: int
     phase: str
     temporary_bytes: int
+    compiler_flops: float
+    """The body of each loop once."""
     flops: float
+    """Of one execution with all turns of its loops, by formula."""
 
 
 def weak_scaling(jobs: list[Job], phases: tuple[str, ...], tell: Callable[[str], None]) -> list[Scaled]:
@@ -43,7 +47,8 @@ def weak_scaling(jobs: list[Job], phases: tuple[str, ...], tell: Callable[[str],
             chips=job.topology.num_chips,
             phase=phase,
             temporary_bytes=program.temporary_bytes,
-            flops=program.flops,
+            compiler_flops=program.flops,
+            flops=work_of(job, phase)[0].flops,
         )
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:
@@ -74,13 +79,20 @@ def _times(job: Job, factor: int, topology: str) -> Job:
 
 def as_markdown(rows: list[Scaled]) -> str:
     """A table, each figure also as a share of the smallest slice's."""
-    lines = ["| program | chips | topology | temporaries GiB | flops (loops once) |", "|---|---|---|---|---|"]
+    lines = [
+        "| program | chips | topology | temporaries GiB | TFLOP by formula | by XLA, loops once |",
+        "|---|---|---|---|---|---|",
+    ]
     first = {row.phase: row for row in reversed(rows)}
     for row in sorted(rows, key=lambda row: (row.phase, row.chips)):
         base = first[row.phase]
-        memory, flops = row.temporary_bytes / base.temporary_bytes, row.flops / base.flops
-        lines.append(
-            f"| {row.phase} | {row.chips} | {row.topology} "
-            f"| {row.temporary_bytes / (1 << 30):.3f} ({memory:.3f}) | {row.flops:.4g} ({flops:.3f}) |"
-        )
+        cells = [
+            f"{value(row) / unit:.4g} ({value(row) / value(base):.3f})"
+            for value, unit in (
+                (lambda one: one.temporary_bytes, 1 << 30),
+                (lambda one: one.flops, 1e12),
+                (lambda one: one.compiler_flops, 1e12),
+            )
+        ]
+        lines.append(f"| {row.phase} | {row.chips} | {row.topology} | {' | '.join(cells)} |")
     return "\n".join(lines)
