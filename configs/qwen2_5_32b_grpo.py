@@ -4,7 +4,7 @@
     python -m entropy_rl train --config configs/qwen2_5_32b_grpo.py
 
 Planned for 64 v5p chips (v5p:4x4x4) and 64 v6e chips (v6e:8x8, by --topology v6e:8x8). Not run by us.
-By formula it also fits 32 v5p chips (--topology v5p:2x4x4 --batch.prompts-per-wave 64).
+It also fits 32 v5p chips (--topology v5p:2x4x4 --batch.prompts-per-wave 64).
 
 It reads policies/Qwen2.5-32B (the base model's Hugging Face folder) and the data of qwen2_5_7b_grpo.py, whose
 settings it shares; where the paper, the published scripts and this file differ is told there. The learning

@@ -4,8 +4,8 @@
     python -m entropy_rl train --config configs/qwen2_5_7b_grpo.py
 
 Planned for 16 v5p chips (v5p:2x2x4) and 16 v6e chips (v6e:4x4, by --topology v6e:4x4). Not run by us.
-By formula it also fits 4 v5p chips (--topology v5p:2x2x1 --batch.prompts-per-wave 32), four times as slow at
-the same cost, and 8 v6e chips (--topology v6e:2x4 --batch.prompts-per-wave 8).
+It also fits 4 v5p chips (--topology v5p:2x2x1 --batch.prompts-per-wave 32), four times as slow at the same
+cost, and 8 v6e chips (--topology v6e:2x4 --batch.prompts-per-wave 8 --policy.rematerialize offload).
 
 It reads policies/Qwen2.5-7B (the base model's Hugging Face folder), data/dapo-math-17k.parquet and, held out,
 data/aime24.jsonl with the columns "problem" and "answer". DAPO's instruction to end in "Answer: ..." is
