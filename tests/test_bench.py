@@ -37,6 +37,7 @@ def small_heads(monkeypatch):
     ]
 
 
+@pytest.mark.slow
 def test_the_kernels_are_compared_with_all_logits_and_their_ceiling(small_heads, tmp_path):
     output = tmp_path / "kernels.json"
     report = json.loads(printed(*small_heads, "--as-json", "--output", str(output)))

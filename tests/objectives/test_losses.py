@@ -300,7 +300,10 @@ def test_selection_follows_the_sequences_through_any_permutation(objective):
 
 
 @selecting_objectives
-@pytest.mark.parametrize("axis_type", [jax.sharding.AxisType.Auto, jax.sharding.AxisType.Explicit])
+@pytest.mark.parametrize(
+    "axis_type",
+    [jax.sharding.AxisType.Auto, pytest.param(jax.sharding.AxisType.Explicit, marks=pytest.mark.slow)],
+)
 def test_selection_and_gradient_are_the_same_on_seven_devices(objective, axis_type):
     batch, ids = random_batch(), jnp.arange(7)
     expected = select(objective, batch, ids)

@@ -176,6 +176,7 @@ def test_responses_without_a_token_are_not_run_and_count_for_nothing():
     assert report.metrics["optimizer/loss"] == report.metrics["optimizer/grad_norm"] == 0
 
 
+@pytest.mark.slow
 def test_in_verls_scope_each_micro_batch_chooses_for_itself():
     objective = KLCov(fraction=1e-3, scope=MicrobatchScope())  # a floor of one token each
     learner = make_learner(SMALL, objective=objective)
@@ -186,6 +187,7 @@ def test_in_verls_scope_each_micro_batch_chooses_for_itself():
     assert metrics["passes/selection"] == 0
 
 
+@pytest.mark.slow
 def test_the_padding_of_a_step_is_what_one_counts_by_hand():
     # Every sequence of 5 + 7 - 1 slots in a row of 12; so each update of 2 prompts x 3 samples has 6 rows.
     rollout = make_rollout(TINY.vocab_size)

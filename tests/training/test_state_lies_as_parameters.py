@@ -87,7 +87,7 @@ def test_moments_lie_where_their_parameters_do(policy, params, optimizer):
     assert_moments_lie_as(state.opt_state, state.params, optimizer)
 
 
-@each_but_slow("AdamW in 16 bits")
+@each_but_slow("AdamW in 16 bits", "Adafactor")
 def test_an_update_leaves_the_state_as_it_found_it_and_is_compiled_once(policy, params, mesh, optimizer):
     learner = make_learner(policy, optimizer)
     state, before = learner.init(params), learning._update._cache_size()

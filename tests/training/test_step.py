@@ -40,6 +40,7 @@ def first_prompts(rollout, num: int):
     return jax.tree.map(lambda x: x[:num], rollout)
 
 
+@pytest.mark.slow
 def test_minibatches_lie_on_the_devices_as_the_rollout_does(monkeypatch):
     policy, params = tiny_policy()
     mesh, seen, update = MESH.build(), [], Learner.update

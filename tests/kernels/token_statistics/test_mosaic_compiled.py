@@ -8,7 +8,7 @@ from pallas_kernels.chips import MIB, TPU_CHIPS
 pytestmark = pytest.mark.usefixtures("tpu_devices")
 MAX_TEMP_BYTES = 64 * MIB
 CHIPS_AND_LAYOUTS = [(chip, vocab_axis) for chip in TPU_CHIPS for vocab_axis in (0, 1)]
-IN_DEFAULT_SUITE = [("v4", 0), ("v5e", 1), ("v5p", 1), ("v6e", 0)]
+IN_DEFAULT_SUITE = [("v5p", 1), ("v6e", 0)]
 
 
 @pytest.mark.parametrize(
