@@ -72,6 +72,7 @@ def memory(how: Rematerialize, device: jax.Device, R: int):
     return jax.jit(gradient).lower(params, *rows).compile().memory_analysis()
 
 
+@pytest.mark.slow
 def test_temporaries_fall_from_none_to_dots_to_layer():
     R = 2
     none, dots, layer = (memory(how, jax.devices()[0], R).temp_size_in_bytes for how in WAYS[:3])

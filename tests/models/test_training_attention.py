@@ -153,7 +153,7 @@ def hidden_and_gradient(policy, params, *batch):
 
 @pytest.mark.parametrize(
     ("attention", "rematerialize"),
-    [(CALLS, "dots"), pytest.param(SPLASH, "dots", marks=pytest.mark.slow), (SPLASH, "layer")],
+    [(CALLS, "dots"), *(pytest.param(SPLASH, how, marks=pytest.mark.slow) for how in ("dots", "layer"))],
     ids=["lengths", "splash", "splash-rematerialized"],
 )
 def test_a_policy_computes_the_same_by_every_attention(policy, params, batch, attention, rematerialize):
