@@ -72,8 +72,7 @@ class Plan(Configured):
         show(plan, console, self.price_per_chip_hour)
         result = as_json(plan, self.price_per_chip_hour)
         if not plan.fits:
-            by_formula = self._missing_compiler(job) is not None
-            suggestion = suggest(job, plan, by_formula=by_formula, tell=_tell)
+            suggestion = suggest(job, plan, by_formula=self._by_formula(job), tell=_tell)
             show_suggestion(suggestion, console)
             result["suggestion"] = suggestion and suggestion.overrides
         if self.output is not None:
@@ -133,14 +132,12 @@ class Plan(Configured):
         return plan
 
     def _plan(self, job: Job) -> StepPlan:
-        missing = self._missing_compiler(job)
-        if missing and not self.estimate:
-            _tell(f"estimated by formula, for want of the compiler: {missing}")
-        return make_plan(job, by_formula=missing is not None, tell=_tell)
+        if self._by_formula(job) and not self.estimate:
+            _tell(f"estimated by formula, for want of the compiler: {job.topology.missing_compiler}")
+        return make_plan(job, by_formula=self._by_formula(job), tell=_tell)
 
-    def _missing_compiler(self, job: Job) -> str | None:
-        """Why this plan is by formula; None if it is the compiler's."""
-        return "--estimate was given" if self.estimate else job.topology.missing_compiler
+    def _by_formula(self, job: Job) -> bool:
+        return self.estimate or job.topology.missing_compiler is not None
 
     def _jobs(self, path: Path) -> list[Job]:
         topologies = (self.topology,) if self.topology else topologies_of(path) or (None,)

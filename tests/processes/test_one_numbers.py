@@ -32,6 +32,10 @@ def runs(request, tmp_path_factory):
     return folder
 
 
+def is_tiny(runs) -> bool:
+    return runs.name.startswith("tiny")
+
+
 @pytest.mark.parametrize("name", ["eight", "two"])
 def test_losses_and_rewards_of_every_step_are_those_of_one_device(runs, name):
     for metric in ("optimizer/loss", "optimizer/grad_norm", "policy/entropy", "reward/mean", "length/mean"):
@@ -40,18 +44,19 @@ def test_losses_and_rewards_of_every_step_are_those_of_one_device(runs, name):
         np.testing.assert_array_equal(got_steps, steps)
         np.testing.assert_array_equal(steps, [1, 2, 3, 4, 5])
         # Norms of gradients are about 2 in the tiny job, where f32 has rounded 20 updates: relative to them.
-        rtol = 1e-5 if metric == "optimizer/grad_norm" else 0
+        rtol = 1e-5 if metric == "optimizer/grad_norm" and is_tiny(runs) else 0
         np.testing.assert_allclose(got, expected, rtol=rtol, atol=1e-5, err_msg=metric)
 
 
 @pytest.mark.parametrize("name", ["eight", "two"])
 def test_every_update_selects_the_tokens_one_device_selects(runs, name):
     expected, got = (np.load(runs / f"{which}.npz") for which in ("one", name))
-    assert len(expected["selected"]) == (20 if runs.name.startswith("tiny") else 10)
+    assert len(expected["selected"]) == (20 if is_tiny(runs) else 10)
     for update, selected_BT in enumerate(expected["selected"]):
         covariance_BT = expected["covariance"][update]
         # Seen: 1.05e-4 after 20 updates of the tiny job, at the few tokens whose log-probs AdamW moves most.
-        np.testing.assert_allclose(got["covariance"][update], covariance_BT, rtol=0, atol=3e-4)
+        atol = 3e-4 if is_tiny(runs) else 1e-5
+        np.testing.assert_allclose(got["covariance"][update], covariance_BT, rtol=0, atol=atol)
         threshold = covariance_BT[selected_BT].min()
         differs_BT = selected_BT != got["selected"][update]
         assert selected_BT.any() and np.all(np.abs(covariance_BT[differs_BT] - threshold) < 1e-5)

@@ -35,6 +35,12 @@ REGULARIZER = Regularizer(entropy_coef=0.01, kl_coef=0.1, divergence=K3())
 SGD_LIKE = AdamW(learning_rate=1e-2, b1=0.0, b2=0.0, eps=1.0, max_grad_norm=1e9)
 """With b1 = b2 = 0 and eps = 1 the update is lr * g / (|g| + 1): parameters show the gradient."""
 
+selecting_objectives = pytest.mark.parametrize(
+    "objective",
+    [KLCov(fraction=0.2), pytest.param(CLIP_COV, marks=pytest.mark.slow)],
+    ids=["KLCov", "ClipCov"],
+)
+
 
 def make_learner(policy, **changes):
     """KL-Cov with every term of the loss, padded; learners that are equal are compiled once."""
@@ -94,11 +100,7 @@ def test_one_two_and_four_microbatches_give_the_same_update_and_metrics(changes,
                 np.testing.assert_allclose(value, results[0][1].metrics[name], atol=2e-6, err_msg=name)
 
 
-@pytest.mark.parametrize(
-    "objective",
-    [KLCov(fraction=0.2), pytest.param(CLIP_COV, marks=pytest.mark.slow)],
-    ids=["KLCov", "ClipCov"],
-)
+@selecting_objectives
 def test_the_forward_pass_before_the_gradient_runs_after_the_first_update_only(objective, monkeypatch):
     calls = []
     forward = Policy.response_hidden
@@ -257,11 +259,7 @@ def test_a_sharded_update_equals_that_of_one_device_and_keeps_its_shardings(mesh
         assert leaf.sharding.is_equivalent_to(sharding, leaf.ndim)
 
 
-@pytest.mark.parametrize(
-    "objective",
-    [KLCov(fraction=0.2), pytest.param(CLIP_COV, marks=pytest.mark.slow)],
-    ids=["KLCov", "ClipCov"],
-)
+@selecting_objectives
 def test_one_two_four_and_eight_microbatches_select_the_same_tokens(objective):
     batch = make_batch(TINY.vocab_size, on_policy=False)
     twice = jax.tree.map(lambda x: jnp.concatenate([x, x[::-1]]) if x.ndim else x, batch)

@@ -194,11 +194,13 @@ def test_the_padding_of_a_step_is_what_one_counts_by_hand():
     full = [jnp.ones_like(x) for x in (rollout.prompt_mask_PS, rollout.response_mask_PGT)]
     rollout = replace(rollout, prompt_mask_PS=full[0], response_mask_PGT=full[1])
     assert (PROMPTS, SAMPLES, ROW) == (4, 3, 12)
-    learner = make_learner(SMALL, objective=PPOClip(), regularizer=Regularizer())
-    state, adv_PG = learner.init(tiny_policy()[1]), jnp.ones((PROMPTS, SAMPLES))
-    _, metrics = learn(learner, state, rollout, adv_PG, jax.random.key(3), prompts_per_update=2)
-    assert metrics["update/microbatches"] == 2 * 3
-    np.testing.assert_allclose(metrics["update/padding_fraction"], 1 / 12, rtol=1e-6)
+    # Padded, 2 prompts of 5 run once and 6 rows of 7 - 1 follow them: all of it tokens.
+    for layout, microbatches, fraction in ((SMALL, 2 * 3, 1 / 12), (Padded(), 2, 0)):
+        learner = make_learner(layout, objective=PPOClip(), regularizer=Regularizer())
+        state, adv_PG = learner.init(tiny_policy()[1]), jnp.ones((PROMPTS, SAMPLES))
+        _, metrics = learn(learner, state, rollout, adv_PG, jax.random.key(3), prompts_per_update=2)
+        assert metrics["update/microbatches"] == microbatches
+        np.testing.assert_allclose(metrics["update/padding_fraction"], fraction, rtol=1e-6)
 
 
 def test_padding_of_padded_rows_is_counted_with_prompts_run_once():

@@ -31,13 +31,14 @@ OPTIMIZERS = {
     "Adafactor": Adafactor(),
 }
 each_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
-
-
-def each_but_slow(*slow: str):
-    """These, whose programs take long to compile, are left to the slow tests."""
-    marks = {True: [pytest.mark.slow], False: []}
-    params = [pytest.param(x, marks=marks[name in slow], id=name) for name, x in OPTIMIZERS.items()]
-    return pytest.mark.parametrize("optimizer", params)
+one_optimizer_and_slowly_each = pytest.mark.parametrize(
+    "optimizer",
+    [
+        pytest.param(optimizer, marks=[] if name == "AdamW" else pytest.mark.slow, id=name)
+        for name, optimizer in OPTIMIZERS.items()
+    ],
+)
+"""For what is compiled for long."""
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +88,7 @@ def test_moments_lie_where_their_parameters_do(policy, params, optimizer):
     assert_moments_lie_as(state.opt_state, state.params, optimizer)
 
 
-@each_but_slow("AdamW in 16 bits", "Adafactor")
+@one_optimizer_and_slowly_each
 def test_an_update_leaves_the_state_as_it_found_it_and_is_compiled_once(policy, params, mesh, optimizer):
     learner = make_learner(policy, optimizer)
     state, before = learner.init(params), learning._update._cache_size()
@@ -102,7 +103,7 @@ def test_an_update_leaves_the_state_as_it_found_it_and_is_compiled_once(policy, 
     assert_moments_lie_as(state.opt_state, state.params, optimizer)
 
 
-@each_but_slow("AdamW in 16 bits", "Adafactor")
+@one_optimizer_and_slowly_each
 def test_a_warm_start_lays_its_state_alike_and_compiles_one_update(
     policy, params, mesh, optimizer, monkeypatch
 ):
