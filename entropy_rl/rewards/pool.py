@@ -7,10 +7,11 @@ interpreter, which alarms and threads cannot.
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import Pipe
@@ -36,6 +37,10 @@ class Judgement:
     """What became of one item."""
 
     score: float
+    method: str = ""
+    """What decided, in the judge's words; empty when nothing could be judged."""
+    extracted: str | None = None
+    """The answer that the judge found in the response."""
     seconds: float
     """Time from request to reply, the start of a process not included."""
     timed_out: bool = False
@@ -64,16 +69,23 @@ class JudgeLimits:
 class JudgePool:
     """Judges items in parallel; a context manager whose `judge_all` may be called from any thread.
 
-    `judge` names a function "module:name" of (response, answer) that returns a score. Entering starts the
-    processes, and raises ValueError when they cannot run the judge.
+    `judge` names one (entropy_rl.rewards.scores), `settings` are its further arguments, as JSON has them.
+    Entering starts the processes, and raises ValueError when they cannot run the judge.
     """
 
-    def __init__(self, *, num_workers: int, limits: JudgeLimits, judge: str = MATH_JUDGE):
+    def __init__(
+        self,
+        *,
+        num_workers: int,
+        limits: JudgeLimits,
+        judge: str = MATH_JUDGE,
+        settings: Mapping[str, object] | None = None,
+    ):
         if num_workers < 1:
             raise ValueError(
                 f"num_workers must be at least 1; got {num_workers}; the number of cores is good"
             )
-        self._workers = [_Worker(judge, limits) for _ in range(num_workers)]
+        self._workers = [_Worker(judge, json.dumps(settings or {}), limits) for _ in range(num_workers)]
         self._idle: SimpleQueue[_Worker] = SimpleQueue()
         self._threads: ThreadPoolExecutor | None = None
 
@@ -115,8 +127,9 @@ class JudgePool:
 class _Worker:
     """One process, used by one thread at a time; started anew after it was killed."""
 
-    def __init__(self, judge: str, limits: JudgeLimits):
+    def __init__(self, judge: str, settings: str, limits: JudgeLimits):
         self._judge = judge
+        self._settings = settings
         self._limits = limits
         self._process: subprocess.Popen | None = None
 
@@ -124,16 +137,20 @@ class _Worker:
         """Starts the process and returns before it is ready."""
         self._connection, theirs = Pipe()
         limits = [str(self._limits.time_limit_seconds), str(self._limits.memory_limit_mib)]
+        judge = [self._judge, self._settings]
         module = "entropy_rl.rewards.worker"
-        search_path = os.pathsep.join(filter(None, [_PACKAGE_PARENT, os.environ.get("PYTHONPATH")]))
+        # The folder one works in comes last: a user's own judge may lie there.
+        folders = [_PACKAGE_PARENT, os.environ.get("PYTHONPATH"), os.getcwd()]
+        search_path = os.pathsep.join(filter(None, folders))
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", module, str(theirs.fileno()), self._judge, *limits],
+                [sys.executable, "-P", "-m", module, str(theirs.fileno()), *limits, *judge],
                 pass_fds=[theirs.fileno()],
                 env={**os.environ, "PYTHONPATH": search_path},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
+                start_new_session=True,  # a group of its own: what a judge starts dies with it
             )
 
     def await_ready(self) -> None:
@@ -169,7 +186,8 @@ class _Worker:
 
     def kill(self) -> None:
         if self._process is not None:
-            self._process.kill()
+            if self._process.poll() is None:
+                os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self._connection.close()
             self._process = None

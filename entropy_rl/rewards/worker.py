@@ -1,31 +1,30 @@
-"""One judging process, started by `JudgePool` as: python -m entropy_rl.rewards.worker FD JUDGE SECONDS MIB.
+"""One judging process, started by `JudgePool` as: python -m entropy_rl.rewards.worker FD SECONDS MIB JUDGE SETTINGS.
 
-FD is an inherited socket, JUDGE a function "module:name" of (response, answer). Requests and replies are
-JSON, never pickle. This process imports no jax: it must start quickly, and belongs to no device.
+FD is an inherited socket, JUDGE the name of a judge (entropy_rl.rewards.scores), SETTINGS a JSON object of its
+further arguments. Requests and replies are JSON, never pickle. This process imports no jax: it must start
+quickly, and belongs to no device.
 """
 
-import importlib
 import json
 import logging
 import math
 import resource
 import signal
 import sys
-from collections.abc import Callable
 from multiprocessing.connection import Connection
 
-Judge = Callable[[str, str], float]
+from entropy_rl.rewards.scores import FIRST_CALL, MAX_EXTRACTED_CHARACTERS, Judge, Score, load_judge
 
 
 def main() -> None:
-    descriptor, judge_name, limit_seconds, memory_limit_mib = sys.argv[1:]
+    descriptor, limit_seconds, memory_limit_mib, judge_name, settings = sys.argv[1:]
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, whose end closes the socket
     logging.disable()
     with Connection(int(descriptor)) as connection:
         try:
             limit_memory(int(memory_limit_mib) * 2**20)
-            judge = load_judge(judge_name)
-            judge(r"\boxed{1}", "2")  # the first call is slow, and its time is nobody's
+            judge = load_judge(judge_name, json.loads(settings))
+            judge(*FIRST_CALL)  # it is slow, and its time is nobody's
         except Exception as error:
             _send(connection, {"error": f"{type(error).__name__}: {error}"})
         else:
@@ -38,12 +37,6 @@ def limit_memory(num_bytes: int) -> None:
     _, hard_limit = resource.getrlimit(resource.RLIMIT_AS)
     num_bytes = num_bytes if hard_limit == resource.RLIM_INFINITY else min(num_bytes, hard_limit)
     resource.setrlimit(resource.RLIMIT_AS, (num_bytes, num_bytes))
-
-
-def load_judge(name: str) -> Judge:
-    """The function that "module:name" means."""
-    module, _, function = name.partition(":")
-    return getattr(importlib.import_module(module), function)
 
 
 def serve(connection: Connection, judge: Judge, limit_seconds: float) -> None:
@@ -63,12 +56,15 @@ def serve(connection: Connection, judge: Judge, limit_seconds: float) -> None:
 
 def _judge(judge: Judge, response: str, answer: str) -> dict:
     try:
-        score = float(judge(response, answer))
+        found = judge(response, answer)
+        score = found if isinstance(found, Score) else Score(score=float(found))
+        number = float(score.score)
     except Exception as error:  # whatever hostile text breaks costs that text its score, and nothing else
         return {"score": 0.0, "error": type(error).__name__}  # its message may be hostile too
-    if not math.isfinite(score):
+    if not math.isfinite(number):
         return {"score": 0.0, "error": "the score is not finite"}
-    return {"score": score, "error": ""}
+    extracted = None if score.extracted is None else score.extracted[:MAX_EXTRACTED_CHARACTERS]
+    return {"score": number, "method": score.method, "extracted": extracted, "error": ""}
 
 
 def _send(connection: Connection, message: dict) -> None:

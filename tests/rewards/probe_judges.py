@@ -1,8 +1,11 @@
 """Judges that misbehave on command, run inside the worker processes of the tests."""
 
 import os
+import subprocess
 import sys
 import time
+
+from entropy_rl.rewards.scores import Score
 
 
 def obey(response: str, answer: str) -> float:
@@ -23,7 +26,16 @@ def obey(response: str, answer: str) -> float:
         print("noise on standard output", flush=True)
     elif response == "process":
         return float(os.getpid())
+    elif response == "start a process and hang":
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
+        open(answer, "w").write(str(child.pid))
+        time.sleep(3600)
     return 0.5
+
+
+def with_parts(response: str, answer: str, *, bonus: float = 0.0) -> Score:
+    """A score with all its parts, of which one comes from the settings."""
+    return Score(score=0.25 + bonus, method="by hand", extracted=response)
 
 
 def heavy_modules_loaded(response: str, answer: str) -> float:

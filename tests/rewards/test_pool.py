@@ -35,6 +35,14 @@ def is_alive(process_id: float) -> bool:
     return True
 
 
+def is_running(process_id: int) -> bool:
+    """Whether it is there and not only waits to be collected."""
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{process_id}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
 def test_judgements_come_in_the_order_of_the_items():
     items = [JudgeItem(response=rf"\boxed{{{i % 3}}}", answer="1") for i in range(50)]
     with JudgePool(num_workers=2, limits=JudgeLimits()) as pool:
@@ -58,6 +66,33 @@ def test_a_killed_process_is_gone():
         first, _, second = (judgement.score for judgement in ask(pool, "process", "hang", "process"))
         assert first != second and not is_alive(first) and is_alive(second)
     assert not is_alive(second)
+
+
+def test_what_a_judge_has_started_dies_with_it(tmp_path):
+    with JudgePool(num_workers=1, limits=LIMITS, judge="probe_judges:obey") as pool:
+        item = JudgeItem(response="start a process and hang", answer=str(tmp_path / "child"))
+        assert pool.judge_all([item])[0].timed_out
+        child = int((tmp_path / "child").read_text())
+        deadline = time.monotonic() + 5
+        while is_running(child) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert not is_running(child)
+
+
+def test_a_judgement_carries_its_parts_and_a_judge_its_settings():
+    judge = "probe_judges:with_parts"
+    for settings, score in (({}, 0.25), ({"bonus": 0.5}, 0.75)):
+        with JudgePool(num_workers=1, limits=LIMITS, judge=judge, settings=settings) as pool:
+            (found,) = ask(pool, "x" * 1003)
+        assert (found.score, found.method, found.error) == (score, "by hand", "")
+        assert found.extracted == "x" * 1000 and 0 < found.seconds < 0.5
+
+
+def test_a_judge_of_the_folder_one_works_in_is_found(tmp_path, monkeypatch):
+    (tmp_path / "my_reward.py").write_text("def half(response, answer):\n    return 0.5\n")
+    monkeypatch.chdir(tmp_path)
+    with JudgePool(num_workers=1, limits=LIMITS, judge="my_reward:half") as pool:
+        assert ask(pool, "anything")[0].score == 0.5
 
 
 @pytest.mark.parametrize(
@@ -116,7 +151,7 @@ def test_hostile_mathematics_costs_at_most_its_limit_and_leaves_the_pool_alive()
         assert ask(pool, r"\boxed{7}")[0].score == 1
 
 
-@pytest.mark.parametrize("judge", ["probe_judges:broken", "probe_judges:absent", "absent_module:judge"])
+@pytest.mark.parametrize("judge", ["probe_judges:broken", "probe_judges:absent", "absent_module:judge", "nothing", ":f"])
 def test_a_judge_that_cannot_run_is_refused_on_entering(judge):
     with pytest.raises(ValueError, match=f"able to run '{judge}'"):
         JudgePool(num_workers=2, limits=LIMITS, judge=judge).__enter__()
