@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from entropy_rl.config import RunConfig
-from entropy_rl.data.tasks import Grader
+from entropy_rl.data.graders import Grader
 from entropy_rl.evaluation import evaluate
 from entropy_rl.observability.bar import Bar
 from entropy_rl.parallelism import batch_sharding, is_main

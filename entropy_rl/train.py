@@ -8,7 +8,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from entropy_rl.config import RunConfig
-from entropy_rl.data.tasks import Grader
+from entropy_rl.data.graders import Grader
 from entropy_rl.heldout import heldout_numbers
 from entropy_rl.models.parameters import count
 from entropy_rl.parallelism import Preempted, StopRequests, fail_together, is_main, wait_for_all

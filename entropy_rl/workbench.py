@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from entropy_rl.config import RunConfig
+from entropy_rl.data.graders import Grader
 from entropy_rl.data.pipeline import PromptPipeline
-from entropy_rl.data.tasks import Grader
 from entropy_rl.evaluation import grade_rollout
 from entropy_rl.observability.clock import Clock
 from entropy_rl.parallelism import batch_sharding, held_rows, to_global

@@ -1,58 +1,18 @@
 """Tasks: a frozen dataclass names everything that decides what is asked and how answers are rewarded."""
 
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
-import numpy as np
-from jaxtyping import Bool, Float32, Int32
-
-from entropy_rl.data.countdown import CountdownProblem, CountdownSpace, Split
+from entropy_rl.data.countdown import CountdownSpace, Split
+from entropy_rl.data.graders import CountdownGrader, Grader, RuleGrader
 from entropy_rl.data.prompt_files import PromptFile, read_prompts
 from entropy_rl.data.prompts import Prompt, within_length
 from entropy_rl.data.tokenizers import Tokenizer, countdown_tokenizer, load_tokenizer
-from entropy_rl.rewards.countdown import normal_form, parse, verify
-from entropy_rl.rewards.pool import JudgeItem, JudgeLimits, JudgePool
-
-
-@dataclass(frozen=True, kw_only=True)
-class GradeBatch:
-    """The grades of G responses to each of P prompts."""
-
-    reward_PG: Float32[np.ndarray, "P G"]
-    correct_PG: Bool[np.ndarray, "P G"]
-    timed_out_PG: Bool[np.ndarray, "P G"]
-    """Whose judging was stopped at its time limit; they score 0."""
-    seconds: float
-    mean_P: dict[str, Float32[np.ndarray, " P"]] = field(default_factory=dict)
-    """Further measures of each prompt by metric name; the metric is their mean."""
-    count_P: dict[str, Int32[np.ndarray, " P"]] = field(default_factory=dict)
-    """The same; the metric is their sum."""
-
-    @property
-    def num_timeouts(self) -> int:
-        return int(self.timed_out_PG.sum())
-
-    @property
-    def details(self) -> dict[str, float]:
-        """The task's own metrics by name."""
-        means = {name: float(x_P.mean(dtype=np.float64)) for name, x_P in self.mean_P.items()}
-        return means | {name: float(x_P.sum()) for name, x_P in self.count_P.items()}
-
-    @property
-    def responses_per_second(self) -> float:
-        return self.reward_PG.size / max(self.seconds, 1e-9)
-
-
-@runtime_checkable
-class Grader(Protocol):
-    """Judges responses; every prompt has the same number of them."""
-
-    def grade(self, prompts: Sequence[Prompt], responses: Sequence[Sequence[str]]) -> GradeBatch: ...
+from entropy_rl.rewards.judging import Judges
+from entropy_rl.rewards.rules import RewardRules
 
 
 class Task(ABC):
@@ -156,35 +116,9 @@ class CountdownTask(Task):
         ]
 
 
-class CountdownGrader:
-    """Rewards 1 for an expression that reaches the target with exactly the given numbers, else 0."""
-
-    def grade(self, prompts: Sequence[Prompt], responses: Sequence[Sequence[str]]) -> GradeBatch:
-        start_seconds = time.perf_counter()
-        correct, valid, num_distinct = [], [], []
-        for prompt, group in zip(prompts, responses, strict=True):
-            problem = CountdownProblem.from_answer(prompt.answer)
-            verdicts = [verify(response, problem.numbers, problem.target) for response in group]
-            correct.append([verdict.correct for verdict in verdicts])
-            valid.append([verdict.valid for verdict in verdicts])
-            right = [response for response, verdict in zip(group, verdicts, strict=True) if verdict.correct]
-            num_distinct.append(len({normal_form(parse(response)) for response in right}))
-        correct_PG = np.array(correct, bool)
-        return GradeBatch(
-            reward_PG=correct_PG.astype(np.float32),
-            correct_PG=correct_PG,
-            timed_out_PG=np.zeros_like(correct_PG),
-            seconds=time.perf_counter() - start_seconds,
-            mean_P={
-                "reward/valid_fraction": np.mean(valid, axis=1, dtype=np.float32),
-                "reward/distinct_right_answers": np.array(num_distinct, np.float32),
-            },
-        )
-
-
 @dataclass(frozen=True, kw_only=True)
 class PromptFileTask(Task):
-    r"""Problems of files, whose answers are judged in \boxed{} by math-verify.
+    r"""Problems of files, whose answers are judged by rules: in \boxed{}, unless they say otherwise.
 
     A held-out prompt never trains: training prompts of the same text are left out.
     """
@@ -197,10 +131,14 @@ class PromptFileTask(Task):
     """S; longer prompts are left out."""
     max_response_tokens: int = 1024
     """T; longer responses are cut, and so are mostly without an answer."""
+    rewards: RewardRules = RewardRules()
+    """How responses are judged, by the data source of their prompt."""
     num_judges: int = 2
-    """Processes that judge."""
-    judge_limits: JudgeLimits = JudgeLimits()
-    """What judging one response may cost."""
+    """Processes of each judge."""
+
+    def __post_init__(self):
+        if self.rewards.overlong is not None:
+            self.rewards.overlong.check(self.max_response_tokens)
 
     def load_tokenizer(self, policy_directory: Path | None) -> Tokenizer:
         if policy_directory is None:
@@ -220,32 +158,5 @@ class PromptFileTask(Task):
 
     @contextmanager
     def open_grader(self) -> Iterator[Grader]:
-        with JudgePool(num_workers=self.num_judges, limits=self.judge_limits) as pool:
-            yield MathGrader(pool)
-
-
-class MathGrader:
-    """Rewards 1 for a right boxed answer, else 0; hostile responses cost their own score only."""
-
-    def __init__(self, pool: JudgePool):
-        self._pool = pool
-
-    def grade(self, prompts: Sequence[Prompt], responses: Sequence[Sequence[str]]) -> GradeBatch:
-        start_seconds = time.perf_counter()
-        pairs = [(prompt, text) for prompt, group in zip(prompts, responses, strict=True) for text in group]
-        items = [JudgeItem(response=text, answer=prompt.answer) for prompt, text in pairs]
-        judgements = self._pool.judge_all(items)
-
-        def by_prompt(values, dtype):
-            return np.array(values, dtype).reshape(len(prompts), -1)
-
-        reward_PG = by_prompt([judgement.score for judgement in judgements], np.float32)
-        timed_out_PG = by_prompt([judgement.timed_out for judgement in judgements], bool)
-        failed_PG = by_prompt([bool(judgement.error) for judgement in judgements], bool) & ~timed_out_PG
-        return GradeBatch(
-            reward_PG=reward_PG,
-            correct_PG=reward_PG == 1,
-            timed_out_PG=timed_out_PG,
-            seconds=time.perf_counter() - start_seconds,
-            count_P={"reward/judge_errors": failed_PG.sum(axis=1, dtype=np.int32)},
-        )
+        with Judges(self.rewards, num_workers=self.num_judges) as judges:
+            yield RuleGrader(judges, self.rewards.overlong, max_tokens=self.max_response_tokens)

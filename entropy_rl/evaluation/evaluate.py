@@ -7,9 +7,9 @@ import jax
 import numpy as np
 from jaxtyping import Bool
 
+from entropy_rl.data.graders import Grader
 from entropy_rl.data.pipeline import collate
 from entropy_rl.data.prompts import Prompt
-from entropy_rl.data.tasks import Grader
 from entropy_rl.data.tokenizers import Tokenizer
 from entropy_rl.evaluation.grades import grade_rollout
 from entropy_rl.evaluation.pass_at_k import pass_at_k

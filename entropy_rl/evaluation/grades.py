@@ -7,8 +7,8 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Int32
 
+from entropy_rl.data.graders import GradeBatch, Grader, Response
 from entropy_rl.data.prompts import Prompt
-from entropy_rl.data.tasks import GradeBatch, Grader
 from entropy_rl.data.tokenizers import Tokenizer
 from entropy_rl.parallelism import held_rows, owned_rows, rows_on_host, share, share_rows
 from entropy_rl.types import Rollout
@@ -19,7 +19,8 @@ class RolloutGrades:
     """The grades of a rollout and the lengths of its responses, equal on every process."""
 
     grades: GradeBatch
-    """Its `seconds` are those of the process that took longest."""
+    """Its `seconds` are those of the process that took longest; its texts are those of this process's rows,
+    and None elsewhere."""
     length_PG: Int32[np.ndarray, "P G"]
     """Tokens, the stop token included."""
     truncated_PG: Bool[np.ndarray, "P G"]
@@ -41,11 +42,11 @@ def grade_rollout(
     # A process without rows (there are more processes than rows) judges another's, for the sake of shapes.
     rows = owned_rows(placement, num_prompts)
     rows = rows if len(rows) else held_rows(placement, num_prompts)[:1]
-    responses = jax.device_put((rollout.response_ids_PGT, rollout.response_mask_PGT), placement)
-    ids_PGT, mask_PGT = (rows_on_host(x, rows) for x in responses)
+    arrays = jax.device_put((rollout.response_ids_PGT, rollout.response_mask_PGT), placement)
+    ids_PGT, mask_PGT = (rows_on_host(x, rows) for x in arrays)
     length_PG, stopped_PG = _ends(ids_PGT, mask_PGT, tokenizer)
-    texts = _texts(ids_PGT, length_PG - stopped_PG, tokenizer)
-    grades = grader.grade([prompts[row] for row in rows], texts)
+    responses = _responses(_texts(ids_PGT, length_PG - stopped_PG, tokenizer), length_PG, ~stopped_PG)
+    grades = grader.grade([prompts[row] for row in rows], responses)
     measured = (
         grades.reward_PG,
         grades.correct_PG,
@@ -62,6 +63,8 @@ def grade_rollout(
         reward_PG=reward_PG,
         correct_PG=correct_PG,
         timed_out_PG=timed_out_PG,
+        extracted_PG=_placed(grades.extracted_PG, rows, num_prompts),
+        method_PG=_placed(grades.method_PG, rows, num_prompts),
         seconds=float(share(np.float64(grades.seconds)).max()),
         mean_P=mean_P,
         count_P=count_P,
@@ -87,3 +90,20 @@ def _texts(ids_PGT, length_PG, tokenizer: Tokenizer) -> list[list[str]]:
         [tokenizer.decode(ids_T[:length].tolist()) for ids_T, length in zip(ids_GT, length_G, strict=True)]
         for ids_GT, length_G in zip(ids_PGT, length_PG, strict=True)
     ]
+
+
+def _responses(texts: list[list[str]], length_PG, truncated_PG) -> list[list[Response]]:
+    return [
+        [
+            Response(text=text, num_tokens=int(length), truncated=bool(truncated))
+            for text, length, truncated in zip(*group, strict=True)
+        ]
+        for group in zip(texts, length_PG, truncated_PG, strict=True)
+    ]
+
+
+def _placed(x_RG: np.ndarray, rows: np.ndarray, num_prompts: int) -> np.ndarray:
+    """Objects of some rows among those of all, which are None."""
+    x_PG = np.full((num_prompts, x_RG.shape[1]), None, object)
+    x_PG[rows] = x_RG
+    return x_PG

@@ -51,6 +51,12 @@ METRICS: dict[str, Metric] = {
     "policy/clip_fraction_cov": _metric("fraction", "tokens whose gradient Clip-Cov removed"),
     "policy/clip_fraction_kl_penalty": _metric("fraction", "tokens that KL-Cov penalised"),
     "reward/mean": _metric("none", "mean reward over all responses of the step", "higher"),
+    "reward/score": _metric(
+        "none", "mean score by the judges, before weights, added rewards and the penalty of length", "higher"
+    ),
+    "reward/overlong_penalty": _metric(
+        "none", "mean of what the penalty of overlong responses added: 0 or less", "higher"
+    ),
     "reward/pass_rate": _metric(
         "fraction", "responses judged right, before any filtering of groups", "higher"
     ),

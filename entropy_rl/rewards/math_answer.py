@@ -7,6 +7,8 @@ are killed at a time limit.
 
 from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
 
+from entropy_rl.rewards.scores import Score
+
 MAX_ANSWER_CHARACTERS = 1000
 """Longer boxed answers score 0 unread: no known answer comes near, and parsing is slower than linear."""
 
@@ -14,18 +16,21 @@ _BOX = r"\boxed{"
 _EXTRACTION = (LatexExtractionConfig(boxed_match_priority=0), ExprExtractionConfig())
 
 
-def judge(response: str, answer: str) -> float:
-    r"""1.0 when the last \boxed{} of the response equals the answer (LaTeX or plain), else 0.0.
+def judge(response: str, answer: str) -> Score:
+    r"""1 when the last \boxed{} of the response equals the answer (LaTeX or plain), else 0.
 
     It may take unbounded time and memory on hostile text.
     """
     boxed = last_boxed(response)
-    if boxed is None or len(boxed) > MAX_ANSWER_CHARACTERS:
-        return 0.0
+    if boxed is None:
+        return Score(score=0.0, method="no box")
+    if len(boxed) > MAX_ANSWER_CHARACTERS:
+        return Score(score=0.0, method="too long", extracted=boxed)
     if boxed.strip() == answer.strip():
-        return 1.0
+        return Score(score=1.0, method="exact", extracted=boxed)
     gold, given = _parse_boxed(answer), _parse_boxed(boxed)
-    return float(bool(gold) and bool(given) and verify(gold, given, timeout_seconds=None))
+    equal = bool(gold) and bool(given) and verify(gold, given, timeout_seconds=None)
+    return Score(score=float(equal), method="math-verify", extracted=boxed)
 
 
 def _parse_boxed(text: str) -> list:

@@ -2,20 +2,15 @@
 
 import json
 
-import numpy as np
 import pytest
 
 from entropy_rl.data.countdown import CountdownSpace
 from entropy_rl.data.pipeline import PromptPipeline, collate
-from entropy_rl.data.prompt_files import GSM8K, Plain, PromptFile
-from entropy_rl.data.prompts import Prompt
+from entropy_rl.data.prompt_files import Plain, PromptFile
 from entropy_rl.data.tasks import CountdownTask, PromptFileTask
 from entropy_rl.data.tokenizers import countdown_tokenizer
-from entropy_rl.rewards.pool import JudgeLimits
-
-
-def countdown_prompt(answer):
-    return Prompt(prompt_id=0, content=answer + ":", answer=answer, data_source="countdown", origin="here")
+from entropy_rl.rewards.rules import RewardRules
+from entropy_rl.rewards.shaping import OverlongPenalty
 
 
 def file_task(tmp_path, train_rows, heldout_rows, schema, **options):
@@ -66,31 +61,6 @@ def test_the_countdown_task_uses_the_tokenizer_of_a_policy(tmp_path):
     assert CountdownTask().load_tokenizer(tmp_path).encode("3") == countdown_tokenizer().encode("3")
 
 
-def test_countdown_grades_are_exact_and_measure_diversity():
-    prompts = [countdown_prompt("3,5,7=22"), countdown_prompt("1,2,3=6")]
-    # First group: one solution twice, one valid expression, one invalid. Second: two solutions, one twice.
-    responses = [["3*5+7", "7+5*3", "3+5+7", "22"], ["1+2+3", "1*2*3", "3+2+1", ""]]
-    with CountdownTask().open_grader() as grader:
-        grades = grader.grade(prompts, responses)
-    assert grades.correct_PG.tolist() == [[True, True, False, False], [True, True, True, False]]
-    assert grades.reward_PG.dtype == np.float32 and (grades.reward_PG == grades.correct_PG).all()
-    assert grades.num_timeouts == 0 and grades.responses_per_second > 0
-    # 6 of 8 are valid; (1 + 2) different right answers over 2 prompts.
-    assert grades.details == {"reward/valid_fraction": 0.75, "reward/distinct_right_answers": 1.5}
-
-
-def test_boxed_answers_are_graded_and_a_hanging_one_costs_only_itself(tmp_path):
-    rows = [{"question": f"{i}?", "answer": f"#### {i}"} for i in range(5)]
-    limits = JudgeLimits(time_limit_seconds=1.0)
-    task = file_task(tmp_path, rows[:3], rows[3:], GSM8K(), judge_limits=limits)
-    prompts = task.train_prompts(countdown_tokenizer())
-    responses = [[rf"\boxed{{{i}}}", r"\boxed{9^{9^{9^{9}}}}" if i == 1 else r"\boxed{7}"] for i in range(3)]
-    with task.open_grader() as grader:
-        grades = grader.grade(prompts, responses)
-    assert grades.correct_PG.tolist() == [[True, False]] * 3
-    assert grades.num_timeouts == 1 and grades.details == {"reward/judge_errors": 0.0}
-
-
 def test_a_heldout_prompt_never_trains(tmp_path):
     rows = [{"prompt": f"{i}:", "answer": "a"} for i in range(6)]
     task = file_task(tmp_path, rows, rows[:2], Plain(), max_prompt_tokens=8)
@@ -111,3 +81,10 @@ def test_a_file_task_without_a_policy_says_what_it_needs(tmp_path):
 def test_a_share_of_right_demonstrations_outside_zero_to_one_is_refused(fraction):
     with pytest.raises(ValueError, match="right_demonstration_fraction"):
         CountdownTask(right_demonstration_fraction=fraction)
+
+
+def test_an_overlong_buffer_that_is_longer_than_a_response_is_refused(tmp_path):
+    rules = RewardRules(overlong=OverlongPenalty(buffer_tokens=8))
+    file_task(tmp_path, [], [], Plain(), max_response_tokens=8, rewards=rules)
+    with pytest.raises(ValueError, match="at most the longest response, 7 tokens, got 8"):
+        file_task(tmp_path, [], [], Plain(), max_response_tokens=7, rewards=rules)

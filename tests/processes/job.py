@@ -8,7 +8,8 @@ import numpy as np
 
 from entropy_rl.config import BatchConfig, Evaluation, PolicyConfig, RunConfig
 from entropy_rl.config_file import load_config
-from entropy_rl.data.tasks import CountdownTask, GradeBatch
+from entropy_rl.data.graders import GradeBatch
+from entropy_rl.data.tasks import CountdownTask
 from entropy_rl.models.config import Qwen2Config
 from entropy_rl.objectives import KLCov
 from entropy_rl.parallelism import MeshConfig
@@ -37,11 +38,13 @@ class EvenLength:
     """Rewards what a random policy can do, so that there are advantages without a warm start."""
 
     def grade(self, prompts, responses) -> GradeBatch:
-        correct_PG = np.array([[len(text) % 2 == 0 for text in group] for group in responses])
+        correct_PG = np.array([[len(response.text) % 2 == 0 for response in group] for group in responses])
         return GradeBatch(
             reward_PG=correct_PG.astype(np.float32),
             correct_PG=correct_PG,
             timed_out_PG=np.zeros_like(correct_PG),
+            extracted_PG=np.array([[response.text for response in group] for group in responses], object),
+            method_PG=np.full(correct_PG.shape, "even length", object),
             seconds=0.0,
             mean_P={"reward/valid_fraction": correct_PG.mean(axis=1, dtype=np.float32)},
         )

@@ -54,7 +54,7 @@ def test_a_gsm8k_answer_follows_the_last_mark(solution, answer):
     ],
 )
 def test_equal_answers_score_one(boxed, answer):
-    assert judge(rf"... \boxed{{{boxed}}}", answer) == 1.0
+    assert judge(rf"... \boxed{{{boxed}}}", answer).score == 1.0
 
 
 @pytest.mark.parametrize(
@@ -70,21 +70,21 @@ def test_equal_answers_score_one(boxed, answer):
     ],
 )
 def test_different_or_overlong_answers_score_zero(boxed, answer):
-    assert judge(rf"... \boxed{{{boxed}}}", answer) == 0.0
+    assert judge(rf"... \boxed{{{boxed}}}", answer).score == 0.0
 
 
 def test_a_right_answer_outside_a_box_scores_zero():
-    assert judge("Answer: 72", "72") == 0.0
+    assert judge("Answer: 72", "72").score == 0.0
 
 
 def test_gold_solutions_are_judged_right_and_exchanged_ones_wrong(shared_folder):
     with (shared_folder / "data/math500/test.jsonl").open() as lines:
         rows = [json.loads(line) for line in lines][:100]
-    assert all(judge(row["solution"], row["answer"]) == 1 for row in rows)
+    assert all(judge(row["solution"], row["answer"]).score == 1 for row in rows)
     pairs = zip(rows, rows[1:], strict=False)
     called_equal = [
         (a["answer"], b["answer"])
         for a, b in pairs
-        if a["answer"] != b["answer"] and judge(a["solution"], b["answer"]) == 1
+        if a["answer"] != b["answer"] and judge(a["solution"], b["answer"]).score == 1
     ]
     assert called_equal == [("5", "x=5")]  # one answer written in two ways

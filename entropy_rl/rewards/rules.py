@@ -1,0 +1,158 @@
+"""How responses are rewarded: which judge has which data source, and what is added to its score.
+
+A rule is data. The processes that judge by it are in entropy_rl.rewards.judging.
+"""
+
+import re
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from entropy_rl.rewards.pool import JudgeLimits
+from entropy_rl.rewards.shaping import OverlongPenalty
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reward(ABC):
+    """A judge of responses with its settings."""
+
+    limits: JudgeLimits = JudgeLimits()
+    """What judging one response may cost."""
+
+    @property
+    @abstractmethod
+    def judge(self) -> str:
+        """Name of the function that judges (entropy_rl.rewards.scores)."""
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """Its further arguments, as JSON has them."""
+        return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MathReward(Reward):
+    r"""1 when the last \boxed{} of a response equals the known answer, else 0."""
+
+    @property
+    def judge(self) -> str:
+        return "entropy_rl.rewards.math_answer:judge"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GSM8KReward(Reward):
+    r"""1 when the number after the last ####, or in the last \boxed{}, is the known one, else 0."""
+
+    @property
+    def judge(self) -> str:
+        return "entropy_rl.rewards.mathematics:judge_gsm8k"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultipleChoiceReward(Reward):
+    """1 when the letter that a response chooses is the known one, else 0."""
+
+    @property
+    def judge(self) -> str:
+        return "entropy_rl.rewards.mathematics:judge_choice"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FormatReward(Reward):
+    """1 when a response has a form, else 0."""
+
+    pattern: str = r"\\boxed\{"
+    r"""Regular expression to be found anywhere in the response; "." matches line ends too."""
+
+    def __post_init__(self):
+        try:
+            re.compile(self.pattern)
+        except re.error as error:
+            raise ValueError(
+                f"pattern must be a regular expression, got {self.pattern!r}: {error}; correct it"
+            ) from error
+
+    @property
+    def judge(self) -> str:
+        return "entropy_rl.rewards.shaping:judge_format"
+
+    @property
+    def settings(self) -> dict[str, object]:
+        return {"pattern": self.pattern}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CustomReward(Reward):
+    """What a function of your own says."""
+
+    function: str
+    """"module:function" of (response, answer, **settings), which returns a number, or a
+    entropy_rl.rewards.scores.Score; 1 counts as right. The module may lie in the folder of the run."""
+    arguments: tuple[tuple[str, str | float | int | bool], ...] = ()
+    """Further arguments by name."""
+
+    def __post_init__(self):
+        module, _, function = self.function.partition(":")
+        if not module or not function:
+            raise ValueError(
+                f'function must be named "module:function", got {self.function!r}; as my_rewards:brevity for '
+                "def brevity(response, answer) in my_rewards.py"
+            )
+
+    @property
+    def judge(self) -> str:
+        return self.function
+
+    @property
+    def settings(self) -> dict[str, object]:
+        return dict(self.arguments)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    """Which data source has which reward."""
+
+    data_source: str
+    """Name of the source; * and ? stand for any characters, as in aime*."""
+    reward: Reward
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weighted:
+    """A reward that is added to that of every response."""
+
+    reward: Reward
+    weight: float
+    """What a score of 1 adds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardRules:
+    """The reward of a response: weight * score + what is added + the penalty of its length.
+
+    Whether it counts as right is decided by the score of its route alone.
+    """
+
+    routes: tuple[Route, ...] = ()
+    """By data source; the first that fits is taken."""
+    default: Reward = field(default_factory=MathReward)
+    """For sources without a route."""
+    weight: float = 1.0
+    """Of the score."""
+    added: tuple[Weighted, ...] = ()
+    """Further rewards, such as Weighted(reward=FormatReward(), weight=0.1)."""
+    overlong: OverlongPenalty | None = None
+    """Penalty of responses that come near the limit of tokens."""
+
+    def of(self, data_source: str) -> Reward:
+        """The reward of a data source."""
+        for route in self.routes:
+            if fnmatchcase(data_source, route.data_source):
+                return route.reward
+        return self.default
+
+    @property
+    def rewards(self) -> tuple[Reward, ...]:
+        """Every reward of these rules, each once."""
+        routed = [route.reward for route in self.routes]
+        return tuple(dict.fromkeys([*routed, self.default, *(one.reward for one in self.added)]))

@@ -1,0 +1,79 @@
+"""Rules: which reward a data source has, and that judging follows them."""
+
+from pathlib import Path
+
+import pytest
+
+from entropy_rl.rewards.judging import Answered, Judges
+from entropy_rl.rewards.rules import (
+    CustomReward,
+    FormatReward,
+    GSM8KReward,
+    MathReward,
+    RewardRules,
+    Route,
+    Weighted,
+)
+
+PROBE = CustomReward(function="probe_judges:with_parts", arguments=(("bonus", 0.5),))
+RULES = RewardRules(
+    routes=(
+        Route(data_source="aime2?", reward=GSM8KReward()),
+        Route(data_source="aime*", reward=PROBE),
+        Route(data_source="code", reward=CustomReward(function="probe_judges:obey")),
+    )
+)
+
+
+@pytest.fixture(autouse=True)
+def probes_can_be_imported(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+
+
+def item(response, data_source="", answer="7"):
+    return Answered(response=response, answer=answer, data_source=data_source)
+
+
+def test_the_first_route_that_fits_a_source_is_taken_and_others_have_the_default():
+    assert RULES.of("aime24") == GSM8KReward()
+    assert RULES.of("aime2024") == PROBE
+    assert RULES.of("AIME24") == RULES.of("") == MathReward()
+
+
+def test_every_reward_is_named_once():
+    rules = RewardRules(
+        routes=(Route(data_source="a", reward=MathReward()), Route(data_source="b", reward=PROBE)),
+        added=(Weighted(reward=PROBE, weight=1.0), Weighted(reward=FormatReward(), weight=1.0)),
+    )
+    assert rules.rewards == (MathReward(), PROBE, FormatReward())
+
+
+def test_responses_are_judged_by_the_reward_of_their_source_in_their_order():
+    asked = [("x", "aime2024"), (r"\boxed{7}", ""), ("fine", "code"), (r"\boxed{8}", ""), ("raise", "code")]
+    items = [item(*pair) for pair in asked]
+    with Judges(RewardRules(routes=RULES.routes[1:]), num_workers=2) as judges:
+        judged = judges.judge(items)
+    assert [one.judgement.score for one in judged] == [0.75, 1.0, 0.5, 0.0, 0.0]
+    assert [one.num_errors for one in judged] == [0, 0, 0, 0, 1]
+    assert judged[0].judgement.method == "by hand" and judged[1].judgement.extracted == "7"
+
+
+def test_a_judge_that_no_response_needs_is_started_only_if_all_are():
+    broken = RewardRules(routes=(Route(data_source="x", reward=CustomReward(function="absent:judge")),))
+    with Judges(broken, num_workers=1, start_all=False) as judges:
+        assert judges.judge([item(r"\boxed{7}")])[0].reward == 1.0
+        with pytest.raises(ValueError, match="able to run 'absent:judge'"):
+            judges.judge([item("anything", "x")])
+    with pytest.raises(ValueError, match="able to run 'absent:judge'"):
+        Judges(broken, num_workers=1).__enter__()
+
+
+@pytest.mark.parametrize("function", ["brevity", ":brevity", "my_rewards:"])
+def test_a_function_that_is_not_named_with_its_module_is_refused(function):
+    with pytest.raises(ValueError, match='named "module:function"'):
+        CustomReward(function=function)
+
+
+def test_a_pattern_that_is_no_regular_expression_is_refused():
+    with pytest.raises(ValueError, match="must be a regular expression"):
+        FormatReward(pattern="(")
