@@ -59,11 +59,9 @@ class Judges:
 
     def judge(self, items: Sequence[Answered]) -> list[Judged]:
         """One judgement for each item, in order; nothing that a response does raises."""
-        judged = [
-            self._judge_routed(items),
-            *(self._judge_by(one.reward, items) for one in self._rules.added),
-        ]
-        weights = [self._rules.weight, *(one.weight for one in self._rules.added)]
+        added = self._rules.added
+        judged = [self._judge_routed(items), *(self._judge_by(one.reward, items) for one in added)]
+        weights = [self._rules.weight, *(one.weight for one in added)]
         return [
             Judged(
                 judgement=of_item[0],

@@ -1,8 +1,8 @@
 """What a judge says of one response, and how the function that judges is named.
 
 A judge is a function "module:name" of (response, answer, **settings) that returns a `Score`, or a number. It
-runs in a process of its own that is killed at a limit, so it may be slow or hang on hostile text. It is called
-first with a harmless pair: what it raises there says that judging is impossible on this machine, and no run
+runs in a process of its own that is killed at a limit, so it may be slow or hang on hostile text. Its first
+call is with a harmless pair: what it raises there says that judging is impossible on this machine, and no run
 begins. Later on, what it raises costs the response its score and nothing else.
 """
 

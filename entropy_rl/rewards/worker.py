@@ -1,7 +1,7 @@
-"""One judging process, started by `JudgePool` as: python -m entropy_rl.rewards.worker FD S MIB JUDGE SETTINGS.
+"""One judging process, started by `JudgePool` as: python -m entropy_rl.rewards.worker FD S MIB JUDGE SET.
 
 FD is an inherited socket, S and MIB are limits of time and memory, JUDGE is the name of a judge (see
-entropy_rl.rewards.scores) and SETTINGS a JSON object of its further arguments. Requests and replies are JSON,
+entropy_rl.rewards.scores) and SET a JSON object of its further arguments. Requests and replies are JSON,
 never pickle. This process imports no jax: it must start quickly, and belongs to no device.
 """
 

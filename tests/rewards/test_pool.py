@@ -151,9 +151,10 @@ def test_hostile_mathematics_costs_at_most_its_limit_and_leaves_the_pool_alive()
         assert ask(pool, r"\boxed{7}")[0].score == 1
 
 
-@pytest.mark.parametrize(
-    "judge", ["probe_judges:broken", "probe_judges:absent", "no_module:f", "nothing", ":f"]
-)
+UNUSABLE = ["probe_judges:broken", "probe_judges:absent", "absent_module:judge", "nothing", ":judge"]
+
+
+@pytest.mark.parametrize("judge", UNUSABLE)
 def test_a_judge_that_cannot_run_is_refused_on_entering(judge):
     with pytest.raises(ValueError, match=f"able to run '{judge}'"):
         JudgePool(num_workers=2, limits=LIMITS, judge=judge).__enter__()
