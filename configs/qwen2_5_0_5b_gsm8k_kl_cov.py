@@ -11,7 +11,8 @@ Not run by us; no published result.
 from pathlib import Path
 
 from entropy_rl.config import BatchConfig, Evaluation, PolicyConfig, RunConfig
-from entropy_rl.data.prompt_files import GSM8K, PromptFile
+from entropy_rl.data.prompt_files import PromptFile
+from entropy_rl.data.schemas import GSM8K
 from entropy_rl.data.tasks import PromptFileTask
 from entropy_rl.models.config import QWEN2_5
 from entropy_rl.objectives import KLCov

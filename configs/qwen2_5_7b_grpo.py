@@ -35,7 +35,8 @@ Published, percent (mean of the seven as printed 38.6; their plain mean is 39.1)
 from pathlib import Path
 
 from entropy_rl.config import BatchConfig, Evaluation, PolicyConfig, RunConfig
-from entropy_rl.data.prompt_files import DapoMath, Plain, PromptFile
+from entropy_rl.data.prompt_files import PromptFile
+from entropy_rl.data.schemas import Columns, DapoMath
 from entropy_rl.data.tasks import PromptFileTask
 from entropy_rl.models.config import QWEN2_5
 from entropy_rl.objectives import PPOClip
@@ -63,7 +64,7 @@ def get_config(topology: str = TOPOLOGIES[0]) -> RunConfig:
         task=PromptFileTask(
             train=PromptFile(path=Path("data/dapo-math-17k.parquet"), schema=DapoMath()),
             heldout=PromptFile(
-                path=Path("data/aime24.jsonl"), schema=Plain(prompt_column="problem", boxed=True)
+                path=Path("data/aime24.jsonl"), schema=Columns(prompt_column="problem", boxed=True)
             ),
             max_prompt_tokens=2048,
             max_response_tokens=8192,

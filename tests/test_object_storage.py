@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 from etils import epath
 
-from entropy_rl.data.prompt_files import GSM8K, Plain, PromptFile, read_prompts
+from entropy_rl.data.prompt_files import PromptFile, read_prompts
+from entropy_rl.data.schemas import GSM8K, Columns
 from entropy_rl.data.text_pairs import read_text_pairs
 from entropy_rl.observability.run_record import read_rows
 from entropy_rl.paths import is_remote, reach
@@ -89,7 +90,7 @@ def test_prompt_files_are_read_from_buckets(storage, tmp_path, scheme):
     storage.pipe_file("/bucket/a.parquet", (tmp_path / "a.parquet").read_bytes())
     for suffix in ("jsonl", "parquet"):
         path = epath.Path(f"{scheme}://bucket/a.{suffix}")
-        (prompt,) = read_prompts(PromptFile(path=path, schema=Plain())).prompts
+        (prompt,) = read_prompts(PromptFile(path=path, schema=Columns())).prompts
         assert (prompt.text, prompt.answer) == ("1+1?", "2")
         assert prompt.origin == f"{scheme}://bucket/a.{suffix}:1"
     with pytest.raises(ValueError, match="absent.jsonl does not"):

@@ -14,7 +14,7 @@ import pytest
 
 from entropy_rl.config import BatchConfig
 from entropy_rl.config_file import load_config, topologies_of
-from entropy_rl.data.prompt_files import DapoMath
+from entropy_rl.data.schemas import DapoMath
 from entropy_rl.data.tokenizers import countdown_tokenizer
 from entropy_rl.models.policy import Policy
 from entropy_rl.objectives import ClipCov, GroupAdvantage, KLCov, MinibatchScope, PPOClip, TokenMean

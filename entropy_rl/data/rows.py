@@ -3,6 +3,8 @@
 import json
 from collections.abc import Iterator
 from pathlib import PurePath
+from types import UnionType
+from typing import get_args
 
 import pyarrow
 import pyarrow.parquet
@@ -58,14 +60,15 @@ def _parse_line(text: bytes) -> dict | RowError:
 def _read_parquet(path: epath.Path, columns: tuple[str, ...]) -> Iterator[Row]:
     try:
         with path.open("rb") as stream, pyarrow.parquet.ParquetFile(stream) as file:
-            missing = set(columns) - set(file.schema_arrow.names)
-            if missing:
+            names = file.schema_arrow.names
+            stored = {name: name if name in names else name.partition(".")[0] for name in columns}
+            if not set(stored.values()) <= set(names):
                 raise ValueError(
-                    f"{path} must have the columns {list(columns)}; it has {file.schema_arrow.names}; "
+                    f"{path} must have the columns {list(columns)}; it has {names}; "
                     "choose the schema that fits, or rename its columns"
                 )
             line = 1
-            for batch in file.iter_batches(_BATCH_ROWS, columns=list(columns)):
+            for batch in file.iter_batches(_BATCH_ROWS, columns=list(dict.fromkeys(stored.values()))):
                 yield from enumerate(_batch_rows(batch), start=line)
                 line += batch.num_rows
     except (pyarrow.ArrowException, OSError) as error:
@@ -88,13 +91,18 @@ def _one_row(row: pyarrow.RecordBatch) -> dict | RowError:
         return RowError(f"text must be UTF-8; byte {error.start} is not")
 
 
-def require(row: dict, key: str, kind: type):
-    """The value of a key, which must be there and of a type."""
+def require(row: dict, key: str, kind: type | UnionType):
+    """The value of a key, which must be there and of a type; dots reach into objects: "outer.inner"."""
+    if key not in row and "." in key:
+        outer, _, inner = key.partition(".")
+        return require(require(row, outer, dict), inner, kind)
     if key not in row:
         raise RowError(f'"{key}" must be there; the keys are {sorted(map(str, row))}')
-    if not isinstance(row[key], kind):
-        raise RowError(f'"{key}" must be a {kind.__name__}; got {_kind(row[key])}')
-    return row[key]
+    value = row[key]
+    if not isinstance(value, kind):
+        allowed = " or ".join(one.__name__ for one in get_args(kind) or (kind,))
+        raise RowError(f'"{key}" must be a {allowed}; got {_kind(value)}')
+    return value
 
 
 def require_text(row: dict, key: str) -> str:

@@ -7,16 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from entropy_rl.data.prompt_files import (
-    BOXED_INSTRUCTION,
-    GSM8K,
-    DapoMath,
-    Math,
-    Plain,
-    PromptFile,
-    ask_for_box,
-    read_prompts,
-)
+from entropy_rl.data.instructions import BOXED_INSTRUCTION, ask_for_box
+from entropy_rl.data.prompt_files import PromptFile, read_prompts
+from entropy_rl.data.schemas import GSM8K, Columns, DapoMath, Math
 from entropy_rl.data.tokenizers import ChatMessage
 
 DAPO_PROMPT = (
@@ -78,27 +71,27 @@ def test_a_problem_that_asks_for_a_box_is_not_asked_twice():
     assert ask_for_box(problem) == problem
 
 
-def test_plain_rows_are_taken_as_they_are(tmp_path):
+def test_rows_of_named_columns_are_taken_as_they_are(tmp_path):
     turns = [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]
     rows = [{"q": "p", "a": "1", "other": None}, {"q": turns, "a": 27.5}, {"q": "r", "a": 3}]
     path = write_jsonl(tmp_path / "x.jsonl", *rows)
-    prompts = read(path, Plain(prompt_column="q", answer_column="a")).prompts
+    prompts = read(path, Columns(prompt_column="q", answer_column="a")).prompts
     assert [prompt.text for prompt in prompts] == ["p", "s\nu", "r"]
     assert [prompt.answer for prompt in prompts] == ["1", "27.5", "3"]
     assert prompts[1].content == (ChatMessage("system", "s"), ChatMessage("user", "u"))
 
 
-def test_plain_rows_ask_for_a_box_when_told_to():
-    text, _ = Plain(boxed=True).read({"prompt": "1+1?", "answer": 2})
+def test_rows_of_named_columns_ask_for_a_box_when_told_to():
+    text, _ = Columns(boxed=True).read({"prompt": "1+1?", "answer": 2})
     assert text == (ChatMessage("user", f"1+1?\n\n{BOXED_INSTRUCTION}"),)
     turns = [{"role": "user", "content": "a"}, {"role": "user", "content": r"b in \boxed{}"}]
-    (first, last), _ = Plain(boxed=True).read({"prompt": turns, "answer": 2})
+    (first, last), _ = Columns(boxed=True).read({"prompt": turns, "answer": 2})
     assert (first.content, last.content) == ("a", r"b in \boxed{}")
 
 
 def test_without_chat_the_content_is_plain_text(tmp_path):
     path = write_jsonl(tmp_path / "x.jsonl", GOOD_LINE)
-    (prompt,) = read_prompts(PromptFile(path=path, schema=Plain(), chat=False)).prompts
+    (prompt,) = read_prompts(PromptFile(path=path, schema=Columns(), chat=False)).prompts
     assert prompt.content == "p"
 
 
@@ -112,7 +105,7 @@ def test_duplicates_are_dropped_and_counted_and_ids_have_no_gaps(tmp_path):
 
 def test_texts_to_leave_out_count_as_duplicates(tmp_path):
     path = write_jsonl(tmp_path / "x.jsonl", GOOD_LINE, {"prompt": "q", "answer": "a"})
-    report = read(path, Plain(), leave_out=["p"])
+    report = read(path, Columns(), leave_out=["p"])
     assert [prompt.text for prompt in report.prompts] == ["q"] and report.num_duplicates == 1
 
 
@@ -126,8 +119,8 @@ def test_texts_to_leave_out_count_as_duplicates(tmp_path):
         (b'{"prompt": "p\xff", "answer": "a"}', "must be UTF-8; byte 13 is not"),
         (b'{"answer": "a"}', '"prompt" must be there'),
         (b'{"prompt": "p"}', '"answer" must be there'),
-        (b'{"prompt": 3, "answer": "a"}', '"prompt" must be a str; got int'),
-        (b'{"prompt": "p", "answer": null}', '"answer" must be a str; got null'),
+        (b'{"prompt": 3, "answer": "a"}', '"prompt" must be a list or str; got int'),
+        (b'{"prompt": "p", "answer": null}', '"answer" must be a list or str or int or float; got null'),
         (b'{"prompt": "p", "answer": true}', '"answer" must be a str; got bool'),
         (b'{"prompt": " ", "answer": "a"}', '"prompt" must not be empty'),
         (b'{"prompt": "p", "answer": ""}', '"answer" must not be empty'),
@@ -142,7 +135,7 @@ def test_texts_to_leave_out_count_as_duplicates(tmp_path):
 def test_a_malformed_line_is_reported_with_file_and_line(tmp_path, caplog, line, reason):
     path = write_jsonl(tmp_path / "x.jsonl", GOOD_LINE, b"", line, {"prompt": "q", "answer": "a"})
     with caplog.at_level(logging.WARNING):
-        report = read(path, Plain())
+        report = read(path, Columns())
     assert [prompt.text for prompt in report.prompts] == ["p", "q"]
     assert len(report.malformed) == 1
     assert report.malformed[0].startswith(f"{path}:3: ") and reason in report.malformed[0]
@@ -173,7 +166,7 @@ def test_a_row_that_breaks_its_schema_says_how(tmp_path, schema, row, reason):
 def test_many_malformed_rows_are_all_counted_and_the_first_shown(tmp_path):
     path = write_jsonl(tmp_path / "x.jsonl", *[b"no"] * 50)
     with pytest.raises(ValueError, match="50 rows, 50 malformed") as refusal:
-        read(path, Plain())
+        read(path, Columns())
     assert "x.jsonl:3:" in str(refusal.value) and "x.jsonl:4:" not in str(refusal.value)
 
 
@@ -187,7 +180,7 @@ def test_malformed_rows_of_parquet_are_reported_by_row(tmp_path):
 def test_parquet_text_that_is_not_utf8_is_reported_by_row(tmp_path):
     prompts = pa.array([b"good", b"\xff\xfe", b"fine"], pa.binary()).view(pa.string())
     pq.write_table(pa.table({"prompt": prompts, "answer": ["1", "2", "3"]}), tmp_path / "x.parquet")
-    report = read(tmp_path / "x.parquet", Plain())
+    report = read(tmp_path / "x.parquet", Columns())
     assert [prompt.text for prompt in report.prompts] == ["good", "fine"]
     assert report.malformed == [f"{tmp_path / 'x.parquet'}:2: text must be UTF-8; byte 0 is not"]
 
@@ -197,31 +190,31 @@ def test_parquet_without_its_columns_names_those_it_has(tmp_path):
     with pytest.raises(
         ValueError, match=r"must have the columns \['prompt', 'answer'\]; it has \['question'"
     ):
-        read(path, Plain())
+        read(path, Columns())
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1 and nothing else", b"\0" * 100])
 def test_a_file_that_is_not_parquet_is_refused(tmp_path, content):
     (tmp_path / "x.parquet").write_bytes(content)
     with pytest.raises(ValueError, match="must be a Parquet file"):
-        read(tmp_path / "x.parquet", Plain())
+        read(tmp_path / "x.parquet", Columns())
 
 
 def test_an_empty_file_is_refused(tmp_path):
     with pytest.raises(ValueError, match="at least one usable row.*got 0 rows"):
-        read(write_jsonl(tmp_path / "x.jsonl"), Plain())
+        read(write_jsonl(tmp_path / "x.jsonl"), Columns())
 
 
 def test_absent_files_and_foreign_formats_are_refused(tmp_path):
     with pytest.raises(ValueError, match="must exist"):
-        read(tmp_path / "absent.jsonl", Plain())
+        read(tmp_path / "absent.jsonl", Columns())
     with pytest.raises(ValueError, match=r"must end in .jsonl or .parquet"):
-        read(tmp_path / "x.csv", Plain())
+        read(tmp_path / "x.csv", Columns())
 
 
 def test_a_byte_order_mark_is_not_part_of_the_first_row(tmp_path):
     path = write_jsonl(tmp_path / "x.jsonl", b"\xef\xbb\xbf" + GOOD_LINE)
-    assert read(path, Plain()).prompts[0].text == "p"
+    assert read(path, Columns()).prompts[0].text == "p"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import pytest
 
 from entropy_rl.data.countdown import CountdownSpace
 from entropy_rl.data.pipeline import PromptPipeline, collate
-from entropy_rl.data.prompt_files import Plain, PromptFile
+from entropy_rl.data.prompt_files import PromptFile
+from entropy_rl.data.schemas import Columns
 from entropy_rl.data.tasks import CountdownTask, PromptFileTask
 from entropy_rl.data.tokenizers import countdown_tokenizer
 from entropy_rl.rewards.rules import RewardRules
@@ -63,7 +64,7 @@ def test_the_countdown_task_uses_the_tokenizer_of_a_policy(tmp_path):
 
 def test_a_heldout_prompt_never_trains(tmp_path):
     rows = [{"prompt": f"{i}:", "answer": "a"} for i in range(6)]
-    task = file_task(tmp_path, rows, rows[:2], Plain(), max_prompt_tokens=8)
+    task = file_task(tmp_path, rows, rows[:2], Columns(), max_prompt_tokens=8)
     tokenizer = countdown_tokenizer()
     train, heldout = task.train_prompts(tokenizer), task.heldout_prompts(tokenizer)
     assert [prompt.text for prompt in heldout] == ["0:", "1:"]
@@ -72,7 +73,7 @@ def test_a_heldout_prompt_never_trains(tmp_path):
 
 
 def test_a_file_task_without_a_policy_says_what_it_needs(tmp_path):
-    task = file_task(tmp_path, [], [], Plain())
+    task = file_task(tmp_path, [], [], Columns())
     with pytest.raises(ValueError, match="needs the tokenizer of a policy"):
         task.load_tokenizer(None)
 
@@ -85,6 +86,6 @@ def test_a_share_of_right_demonstrations_outside_zero_to_one_is_refused(fraction
 
 def test_an_overlong_buffer_that_is_longer_than_a_response_is_refused(tmp_path):
     rules = RewardRules(overlong=OverlongPenalty(buffer_tokens=8))
-    file_task(tmp_path, [], [], Plain(), max_response_tokens=8, rewards=rules)
+    file_task(tmp_path, [], [], Columns(), max_response_tokens=8, rewards=rules)
     with pytest.raises(ValueError, match="at most the longest response, 7 tokens, got 8"):
-        file_task(tmp_path, [], [], Plain(), max_response_tokens=7, rewards=rules)
+        file_task(tmp_path, [], [], Columns(), max_response_tokens=7, rewards=rules)

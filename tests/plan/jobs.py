@@ -4,7 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from entropy_rl.config import BatchConfig, PolicyConfig, RunConfig
-from entropy_rl.data.prompt_files import GSM8K, PromptFile
+from entropy_rl.data.prompt_files import PromptFile
+from entropy_rl.data.schemas import GSM8K
 from entropy_rl.data.tasks import PromptFileTask
 from entropy_rl.models.config import Qwen2Config
 from entropy_rl.objectives import KLCov

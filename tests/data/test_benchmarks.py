@@ -1,0 +1,98 @@
+"""The paper's seven evaluation sets: hand-made rows of each layout, and the real files."""
+
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from entropy_rl.data.benchmarks import AIME25, AMC23, MINERVA, OLYMPIAD_BENCH, OMNI_MATH, PAPER_BENCHMARKS
+from entropy_rl.data.instructions import BOXED_INSTRUCTION
+from entropy_rl.data.prompt_files import PromptFile, read_prompts
+from entropy_rl.data.schemas import Math
+
+OMNI_INSTRUCTION = (
+    "Please reason step by step and then provide the final answer. The reasoning process must be enclosed "
+    r"within <think> </think> tags. The final answer MUST be put in \boxed{}." + "\n"
+    "At any point during your reasoning, if you become highly unsure, or find the problem unsolvable or "
+    "beyond your capability, stop attempting a solution.\nIn this case, instead of generating a possibly "
+    r"incorrect solution or guessing an answer, just honestly output \boxed{Cannot Solve} with some brief "
+    "explanation."
+)
+NUM_PROBLEMS = {
+    "aime24": 30,
+    "aime25": 30,
+    "amc23": 40,
+    "math500": 500,
+    "omni_math": 2814,  # of 2,819 rows: five problems stand there twice
+    "olympiadbench": 675,
+    "minerva_math": 272,
+}
+
+
+def only_prompt(benchmark, folder, row):
+    path = folder / benchmark.file
+    path.parent.mkdir()
+    if path.suffix == ".jsonl":
+        path.write_text(json.dumps(row))
+    else:
+        pq.write_table(pa.Table.from_pylist([row]), path)
+    (prompt,) = read_prompts(benchmark.in_folder(folder)).prompts
+    assert prompt.data_source == benchmark.name
+    return prompt
+
+
+def test_aime_answers_stand_under_another_name_in_2025(tmp_path):
+    prompt = only_prompt(AIME25, tmp_path, {"id": "aime25-0", "problem": "1+1?", "expected_answer": "2"})
+    assert (prompt.text, prompt.answer) == (f"1+1?\n\n{BOXED_INSTRUCTION}", "2")
+
+
+def test_amc_answers_are_whole_numbers_although_stored_as_floats(tmp_path):
+    assert only_prompt(AMC23, tmp_path, {"problem": "Miles?", "answer": 27.0}).answer == "27"
+
+
+def test_omni_math_asks_for_a_box_without_leave_to_give_up(tmp_path):
+    turn = {"content": f"Largest $g$?\n\n{OMNI_INSTRUCTION}", "role": "user"}
+    row = {"prompt": [turn], "reward_model": {"ground_truth": "7", "style": "rule"}, "data_source": "omni"}
+    assert only_prompt(OMNI_MATH, tmp_path, row).text == f"Largest $g$?\n\n{BOXED_INSTRUCTION}"
+
+
+def test_minerva_answers_are_boxed_in_the_solution(tmp_path):
+    row = {"problem": "How far?", "solution": r"\[ s=\boxed{x_{0} t+$ $\dot{x}_{0}} \mathrm{cm} \]"}
+    assert only_prompt(MINERVA, tmp_path, row).answer == r"x_{0} t+ \dot{x}_{0}"
+
+
+@pytest.mark.parametrize(
+    "final_answer, is_multiple, answer",
+    [
+        (["$\\frac{1}{2}$"], False, "\\frac{1}{2}"),
+        (["$(2,4)$"], False, "(2,4)"),
+        (["$69$,$84$"], True, "69, 84"),
+        (["2500,7500"], True, "2500, 7500"),
+        (["$1$", "$2$"], False, '["1", "2"]'),
+    ],
+)
+def test_olympiad_answers_lose_their_dollars(tmp_path, final_answer, is_multiple, answer):
+    row = {"question": "Which?", "final_answer": final_answer, "is_multiple_answer": is_multiple}
+    assert only_prompt(OLYMPIAD_BENCH, tmp_path, row).answer == answer
+
+
+def test_the_paper_evaluates_on_seven_sets():
+    assert [benchmark.name for benchmark in PAPER_BENCHMARKS] == list(NUM_PROBLEMS)
+
+
+@pytest.mark.parametrize("benchmark", PAPER_BENCHMARKS, ids=lambda benchmark: benchmark.name)
+def test_real_files_are_read_whole_and_ask_alike(shared_folder, benchmark):
+    report = read_prompts(benchmark.in_folder(shared_folder / "data"))
+    assert len(report.prompts) == NUM_PROBLEMS[benchmark.name]
+    assert not report.malformed
+    for prompt in report.prompts:
+        assert prompt.text.endswith(f"\n\n{BOXED_INSTRUCTION}") and prompt.text.count(r"\boxed{}") == 1
+        assert "Cannot Solve" not in prompt.text and prompt.answer
+    if benchmark is AMC23:
+        assert all(prompt.answer.lstrip("-").isdigit() for prompt in report.prompts)
+
+
+def test_the_training_problems_of_math_ask_as_math_500_does(shared_folder):
+    train = read_prompts(PromptFile(path=shared_folder / "data/math/train_7500.jsonl", schema=Math()))
+    assert all(prompt.text.endswith(f"\n\n{BOXED_INSTRUCTION}") for prompt in train.prompts)
