@@ -15,7 +15,7 @@ COMMANDS = {
     "generate": "Sample completions of prompts.",
     "score": "Print log-probs and entropies of given completions.",
     "plan": "Tell whether a run fits slices of TPUs or nodes of GPUs, how fast it can be and what it costs.",
-    "evaluate": "Measure a policy on held-out prompts: accuracy, pass@k, average@k.",
+    "evaluate": "Measure a policy on held-out prompts, or by the paper's suite: average@n, pass@k, maj@k.",
     "export": "Write the policy of a run as a Hugging Face folder, which transformers loads.",
     "bench": "Time the parts of a training step.",
 }
@@ -48,6 +48,8 @@ def _give_up(message: str) -> None:
 def parse(name: str, args: Sequence[str]) -> Any:
     """The command with its arguments. Dotted names override fields of the configuration."""
     command = getattr(import_module(f"entropy_rl.commands.{name}"), name.capitalize())
+    if hasattr(command, "form"):  # some commands have several, told apart by their flags
+        command = command.form([arg.partition("=")[0] for arg in args])
     default: Any = tyro.MISSING_NONPROP
     if "settings" in command.__dataclass_fields__:
         default = _with_configuration(command, args)

@@ -48,15 +48,20 @@ def _topologies(module: ModuleType) -> tuple[str, ...]:
 
 
 def _module(path: Path) -> ModuleType:
+    return load_module(path, flag="--config", function="get_config")
+
+
+def load_module(path: Path, *, flag: str, function: str) -> ModuleType:
+    """A Python file that a flag names, run; it must define the function."""
     if not path.is_file():
         neighbours = sorted(str(p) for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
         raise ValueError(
-            f"--config must name a Python file with get_config(); {path} does not exist; "
+            f"{flag} must name a Python file with {function}(); {path} does not exist; "
             f"there are: {', '.join(neighbours) or 'none in that folder'}"
         )
-    spec = importlib.util.spec_from_file_location(f"entropy_rl_config_{path.stem}", path)
+    spec = importlib.util.spec_from_file_location(f"entropy_rl_{function}_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    if not hasattr(module, "get_config"):
-        raise ValueError(f"{path} must define get_config(), which returns a RunConfig; it does not")
+    if not hasattr(module, function):
+        raise ValueError(f"{path} must define {function}(); it does not")
     return module

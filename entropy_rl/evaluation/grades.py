@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Int32
+from jaxtyping import Bool, Int32, Shaped
 
 from entropy_rl.data.graders import GradeBatch, Grader, Response
 from entropy_rl.data.prompts import Prompt
@@ -25,6 +25,8 @@ class RolloutGrades:
     """Tokens, the stop token included."""
     truncated_PG: Bool[np.ndarray, "P G"]
     """Which responses ended at the limit of tokens and not by a stop token."""
+    text_PG: Shaped[np.ndarray, "P G"]
+    """Objects: the responses to this process's rows, and None elsewhere; `share_texts` brings the others."""
 
 
 def grade_rollout(
@@ -45,7 +47,8 @@ def grade_rollout(
     arrays = jax.device_put((rollout.response_ids_PGT, rollout.response_mask_PGT), placement)
     ids_PGT, mask_PGT = (rows_on_host(x, rows) for x in arrays)
     length_PG, stopped_PG = _ends(ids_PGT, mask_PGT, tokenizer)
-    responses = _responses(_texts(ids_PGT, length_PG - stopped_PG, tokenizer), length_PG, ~stopped_PG)
+    texts = _texts(ids_PGT, length_PG - stopped_PG, tokenizer)
+    responses = _responses(texts, length_PG, ~stopped_PG)
     grades = grader.grade([prompts[row] for row in rows], responses)
     measured = (
         grades.reward_PG,
@@ -69,7 +72,33 @@ def grade_rollout(
         mean_P=mean_P,
         count_P=count_P,
     )
-    return RolloutGrades(grades=everyones, length_PG=length_PG, truncated_PG=truncated_PG)
+    return RolloutGrades(
+        grades=everyones,
+        length_PG=length_PG,
+        truncated_PG=truncated_PG,
+        text_PG=_placed(np.array(texts, object), rows, num_prompts),
+    )
+
+
+def share_texts(
+    text_PG: Shaped[np.ndarray, "P G"], placement: jax.sharding.Sharding
+) -> Shaped[np.ndarray, "P G"]:
+    """Texts (or None) of the rows that each process owns, on every process; all must call it."""
+    num_prompts, num_samples = text_PG.shape
+    own_RG = text_PG[owned_rows(placement, num_prompts)]
+    encoded = [b"" if text is None else text.encode() for text in own_RG.flat]
+    width = int(share(np.int64(max(map(len, encoded), default=0))).max())
+    bytes_RGW = np.frombuffer(b"".join(x.ljust(width, b"\0") for x in encoded), np.uint8)
+    bytes_RGW = bytes_RGW.reshape(len(own_RG), num_samples, width)
+    length_RG = np.array(
+        [-1 if text is None else len(x) for text, x in zip(own_RG.flat, encoded, strict=True)]
+    )
+    length_RG = length_RG.astype(np.int32).reshape(own_RG.shape)
+    bytes_PGW, length_PG = share_rows((bytes_RGW, length_RG), placement, num_prompts)
+    everyones_PG = np.full(text_PG.shape, None, object)
+    for p, g in np.argwhere(length_PG >= 0):
+        everyones_PG[p, g] = bytes_PGW[p, g, : length_PG[p, g]].tobytes().decode()
+    return everyones_PG
 
 
 def response_texts(rollout: Rollout, tokenizer: Tokenizer) -> list[list[str]]:

@@ -1,0 +1,59 @@
+"""The paper's evaluation (arXiv 2505.22617, section 4.3): its suite, and what it printed of it.
+
+AIME24, AIME25 and AMC23 are sampled 32 times at temperature 0.6, the others answered greedily. Of lengths the
+paper says only that training generated up to 8,192 tokens; prompts of its scripts have up to 2,048. It names
+no top-p: 1 here.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from entropy_rl.data import benchmarks
+from entropy_rl.evaluation.suite import GREEDY, Benchmark, Suite
+from entropy_rl.sampler import Sampling
+
+_LENGTHS = dict(max_prompt_tokens=2048, max_response_tokens=8192)
+_SAMPLED = dict(num_samples=32, sampling=Sampling(temperature=0.6, top_p=1.0, top_k=None), **_LENGTHS)
+_GREEDY = dict(num_samples=1, sampling=GREEDY, **_LENGTHS)
+
+
+def _benchmark(heading: str, problems: benchmarks.Benchmark, how: dict) -> Benchmark:
+    file = problems.in_folder(Path())
+    return Benchmark(name=problems.name, heading=heading, prompts=file, **how)
+
+
+PAPER = Suite(
+    name="paper",
+    benchmarks=(
+        _benchmark("AIME24", benchmarks.AIME24, _SAMPLED),
+        _benchmark("AIME25", benchmarks.AIME25, _SAMPLED),
+        _benchmark("AMC", benchmarks.AMC23, _SAMPLED),
+        _benchmark("MATH500", benchmarks.MATH500, _GREEDY),
+        _benchmark("OMNI", benchmarks.OMNI_MATH, _GREEDY),
+        _benchmark("Olymp", benchmarks.OLYMPIAD_BENCH, _GREEDY),
+        _benchmark("Minerva", benchmarks.MINERVA, _GREEDY),
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrintedRow:
+    """A row of the paper's table 2, in percent."""
+
+    policy: str
+    scores: tuple[float, ...]
+    """In the order of the suite."""
+    average: float
+    """As printed under "Avg."; not the mean of the scores, and how it was weighted is not said."""
+
+
+PRINTED = (
+    PrintedRow(policy="7B GRPO", scores=(21.2, 9.6, 58.7, 78.8, 27.9, 40.7, 36.7), average=38.6),
+    PrintedRow(policy="7B clip-higher", scores=(18.1, 11.5, 56.6, 79.2, 29.8, 43.3, 40.4), average=38.8),
+    PrintedRow(policy="7B Clip-Cov", scores=(22.1, 15.8, 58.2, 80.4, 30.5, 44.1, 41.1), average=40.4),
+    PrintedRow(policy="7B KL-Cov", scores=(22.6, 12.9, 61.4, 80.8, 29.1, 42.6, 38.2), average=40.6),
+    PrintedRow(policy="32B GRPO", scores=(21.8, 16.2, 69.7, 84.2, 35.2, 43.6, 45.5), average=45.8),
+    PrintedRow(policy="32B clip-higher", scores=(35.6, 22.3, 69.5, 77.2, 35.1, 42.5, 43.0), average=47.2),
+    PrintedRow(policy="32B Clip-Cov", scores=(32.3, 22.7, 67.2, 87.0, 42.0, 57.2, 46.0), average=50.3),
+    PrintedRow(policy="32B KL-Cov", scores=(36.8, 30.8, 74.5, 84.6, 39.1, 49.0, 46.3), average=52.2),
+)
