@@ -182,7 +182,7 @@ def evaluate_policy(
     if not is_main():
         return ""
     notes = [*deviations(defined, suite), *_positions(suite, stored)]
-    write_json(output / "summary.json", _summary(policy, suite, results, notes))
+    write_json(output / "summary.json", _summary(policy, defined, results, notes))
     table = suite_markdown(policy.resolve().name, defined, results, notes)
     write_atomically(output / "table.md", table.encode())
     return table
@@ -210,15 +210,16 @@ def _positions(suite: Suite, stored: StoredPolicy) -> list[str]:
     return [f"the policy was made for {known} positions, fewer than {asked}"] if asked > known else []
 
 
-def _summary(policy: Path, suite: Suite, results: list[BenchmarkResult], notes: list[str]) -> dict:
+def _summary(policy: Path, defined: Suite, results: list[BenchmarkResult], notes: list[str]) -> dict:
     def of(result: BenchmarkResult) -> dict:
         intervals = {name: asdict(estimate) for name, estimate in result.estimates.items()}
         return {"asked": result.benchmark, **result.numbers(), "intervals": intervals}
 
+    whole = len(results) == len(defined.benchmarks)
     return {
         "policy": str(policy),
-        "suite": suite.name,
+        "suite": defined.name,
         "notes": notes,
-        "unweighted_mean": asdict(unweighted_mean(results)),
+        "unweighted_mean": asdict(unweighted_mean(results)) if whole else None,
         "benchmarks": {result.benchmark.name: of(result) for result in results},
     }

@@ -86,7 +86,7 @@ class BenchmarkResult:
 
 
 def unweighted_mean(results: Sequence[BenchmarkResult]) -> Estimate:
-    """The mean of the benchmarks' mean@n, each counting alike; problems are drawn anew within each of them."""
+    """The mean of the benchmarks' mean@n, each counting alike; problems are drawn anew within each."""
     mean = float(np.mean([result.mean.mean for result in results]))
     return estimate(mean, np.mean([result.resampled_mean_R for result in results], axis=0))
 

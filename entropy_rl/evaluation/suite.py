@@ -119,15 +119,17 @@ class Suite:
 
 
 def deviations(defined: Suite, asked: Suite) -> list[str]:
-    """What was asked otherwise than the suite defines it, a line each."""
+    """What was asked otherwise than the suite defines it, each once with the benchmarks it is true of."""
     by_name = {benchmark.name: benchmark for benchmark in asked.benchmarks}
-    lines = [f"{b.name}: not asked" for b in defined.benchmarks if b.name not in by_name]
-    for benchmark in defined.benchmarks:
-        got = by_name.get(benchmark.name, benchmark)
-        for name in (field.name for field in fields(benchmark)):
-            want, is_now = getattr(benchmark, name), getattr(got, name)
-            if want != is_now:
-                lines.append(
-                    f"{benchmark.name}: {name} {is_now} instead of {'all' if want is None else want}"
-                )
-    return lines
+    found: dict[str, list[str]] = {}
+    for want in defined.benchmarks:
+        got = by_name.get(want.name)
+        if got is None:
+            found.setdefault("not asked", []).append(want.heading)
+            continue
+        for name in (field.name for field in fields(want)):
+            old, new = getattr(want, name), getattr(got, name)
+            if old != new:
+                change = f"{name} {new} instead of {'all' if old is None else old}"
+                found.setdefault(change, []).append(want.heading)
+    return [f"{change}: {', '.join(headings)}" for change, headings in found.items()]
