@@ -1,8 +1,7 @@
-"""The stream of training prompts, on grain: shuffled by seed, in batches, resumable at an exact position.
+"""The stream of training prompts: shuffled by seed, mixed by weight, in batches, resumed where it stopped.
 
-Every epoch is a fresh permutation cut into whole batches; what does not fill a last batch is left out of
-that epoch. So no batch ever holds a prompt twice, which matters because the random keys of a response
-follow from the identity of its prompt.
+No batch ever holds a prompt twice, which matters because the random keys of a response follow from the
+identity of its prompt (entropy_rl.data.order).
 
 With several processes each reads the whole prompt file, since the order is one of all prompts and every
 process must draw the same batches; it is small beside one rollout (DAPO-Math: 17 thousand rows). What is
@@ -14,10 +13,10 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import grain
 import numpy as np
 from jaxtyping import Bool, Int, Int32
 
+from entropy_rl.data.order import MixedOrder
 from entropy_rl.data.prompts import Prompt, within_length
 from entropy_rl.data.tokenizers import Tokenizer
 
@@ -66,7 +65,8 @@ class PromptPipeline:
     """Endless iterator over batches of training prompts, whose position is part of a checkpoint.
 
     Prompts over `max_prompt_tokens` are left out and counted in `num_too_long`. `rows` are those of a batch
-    that are encoded (None: all). Raises ValueError when fewer prompts than one batch remain.
+    that are encoded (None: all), `weights` those of the parts of a mixture. Raises ValueError when fewer
+    prompts than one batch remain, or fewer of a part than its share.
     """
 
     def __init__(
@@ -78,6 +78,7 @@ class PromptPipeline:
         max_prompt_tokens: int,
         seed: int,
         rows: Int[np.ndarray, " rows"] | None = None,
+        weights: Sequence[float] = (1.0,),
     ):
         self.prompts = within_length(prompts, tokenizer, max_prompt_tokens)
         self.num_too_long = len(prompts) - len(self.prompts)
@@ -89,37 +90,33 @@ class PromptPipeline:
         self._tokenizer = tokenizer
         self._max_prompt_tokens = max_prompt_tokens
         self._rows = rows
-        self._fingerprint = self._digest(prompts_per_step, seed)
-        # grain reshuffles an epoch with seed + epoch; hashing first keeps neighbouring seeds apart.
-        shuffle_seed = int(np.random.SeedSequence(seed).generate_state(1)[0])
-        batches = grain.MapDataset.source(range(len(self.prompts))).shuffle(seed=shuffle_seed)
-        batches = batches.batch(prompts_per_step, drop_remainder=True).repeat()
-        in_this_thread = grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)
-        self._indices = iter(batches.to_iter_dataset(in_this_thread))
+        self._fingerprint = self._digest(prompts_per_step, seed, weights)
+        part_of = [prompt.part for prompt in self.prompts]
+        self._order = MixedOrder(part_of, weights, per_batch=prompts_per_step, seed=seed)
 
     def __iter__(self) -> Iterator[PromptBatch]:
         return self
 
     def __next__(self) -> PromptBatch:
-        prompts = [self.prompts[index] for index in next(self._indices)]
+        prompts = [self.prompts[index] for index in next(self._order)]
         return collate(prompts, self._tokenizer, self._max_prompt_tokens, self._rows)
 
     def get_state(self) -> dict:
         """The position, as an object that JSON can hold."""
-        return {"position": self._indices.get_state(), "fingerprint": self._fingerprint}
+        return {"position": self._order.get_state(), "fingerprint": self._fingerprint}
 
     def set_state(self, state: dict) -> None:
         """Continues where `get_state` was taken. Raises ValueError when the prompts are not the same."""
         if state["fingerprint"] != self._fingerprint:
             raise ValueError(
-                "a data position can be restored only over the same prompts, prompts_per_step and seed; "
-                f"got fingerprint {self._fingerprint}, the position has {state['fingerprint']}; restore the "
-                "data and these settings, or start a new run"
+                "a data position can be restored only over the same prompts, weights, prompts_per_step and "
+                f"seed; got fingerprint {self._fingerprint}, the position has {state['fingerprint']}; bring "
+                "back the data and these settings, or start a new run"
             )
-        self._indices.set_state(state["position"])
+        self._order.set_state(state["position"])
 
-    def _digest(self, prompts_per_step: int, seed: int) -> str:
-        digest = hashlib.sha256(f"{prompts_per_step} {seed}".encode())
+    def _digest(self, prompts_per_step: int, seed: int, weights: Sequence[float]) -> str:
+        digest = hashlib.sha256(f"{prompts_per_step} {seed} {list(weights)}".encode())
         for prompt in self.prompts:
-            digest.update(f"\0{prompt.prompt_id}\0{prompt.text}\0{prompt.answer}".encode())
+            digest.update(f"\0{prompt.prompt_id}\0{prompt.part}\0{prompt.content}\0{prompt.answer}".encode())
         return digest.hexdigest()[:16]

@@ -1,12 +1,18 @@
-"""Prompts of JSONL and Parquet files, by the columns that a schema names; no bad row passes in silence."""
+"""Where prompts come from: tables of rows, by the columns that a schema names, alone or as a mixture.
+
+No bad row passes in silence, and no prompt comes twice.
+"""
 
 import logging
-from collections.abc import Iterable
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from entropy_rl.data.prompts import Prompt
 from entropy_rl.data.rows import RowError, read_rows
-from entropy_rl.data.schemas import Schema
+from entropy_rl.data.schemas import Messages, Schema
+from entropy_rl.data.tokenizers import ChatMessage
 from entropy_rl.paths import AnyPath
 
 _NUM_ROWS_SHOWN = 3
@@ -14,21 +20,115 @@ _NUM_ROWS_SHOWN = 3
 _logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
-class PromptFile:
-    """A file of prompts and how to read it."""
+class PromptSource(ABC):
+    """Where prompts come from. Subclasses are frozen dataclasses."""
 
-    path: AnyPath
-    """A .jsonl or .parquet file, here or on gs:// or s3:// (in a configuration: `epath.Path` of etils)."""
+    @abstractmethod
+    def as_parts(self) -> "tuple[Part, ...]":
+        """The tables that are read, in this order, with their weights."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptTable(PromptSource):
+    """Rows of one schema. Subclasses say where they are."""
+
     schema: Schema
     """Which columns hold what."""
     chat: bool = True
     """Render with the tokenizer's chat template; otherwise the text goes in alone."""
+    system_prompt: str | None = None
+    """A system turn before every conversation, instead of its own; None leaves conversations as they are."""
+
+    def __post_init__(self):
+        if self.system_prompt is not None and not self.chat:
+            raise ValueError(
+                f"system_prompt must be None where chat is False, got {self.system_prompt!r}; plain text has "
+                "no turns: set chat to True, or leave the system prompt out"
+            )
+
+    def as_parts(self) -> "tuple[Part, ...]":
+        return (Part(source=self, weight=1.0),)
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The table in messages, and the origin of its prompts."""
+
+    @abstractmethod
+    def rows(self) -> Iterator[tuple[int, dict | RowError]]:
+        """Every row with its number, from 1. Raises ValueError when the table as a whole cannot be read."""
+
+    def prompt_of(self, row: dict | RowError, prompt_id: int, part: int, origin: str) -> Prompt:
+        """Raises RowError when the row does not fit the schema."""
+        if isinstance(row, RowError):
+            raise row
+        messages, answer = self.schema.read(row)
+        return Prompt(
+            prompt_id=prompt_id,
+            content=self._with_system_prompt(messages) if self.chat else _plain(messages),
+            answer=answer,
+            data_source=self.schema.data_source_of(row),
+            origin=origin,
+            part=part,
+        )
+
+    def _with_system_prompt(self, messages: Messages) -> Messages:
+        if self.system_prompt is None:
+            return messages
+        others = (message for message in messages if message.role != "system")
+        return (ChatMessage("system", self.system_prompt), *others)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptFile(PromptTable):
+    """A file of prompts and how to read it."""
+
+    path: AnyPath
+    """A .jsonl or .parquet file, here or on gs:// or s3:// (in a configuration: `epath.Path` of etils)."""
+
+    @property
+    def name(self) -> str:
+        return str(self.path)
+
+    def rows(self) -> Iterator[tuple[int, dict | RowError]]:
+        return read_rows(self.path, self.schema.columns)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A table in a mixture."""
+
+    source: PromptTable
+    weight: float
+    """Its share of the prompts that train, in proportion to the weights of the other parts. A small table of
+    much weight comes round more often."""
+
+    def __post_init__(self):
+        if not 0 < self.weight < math.inf:
+            raise ValueError(
+                f"the weight of a part must be positive and finite, got {self.weight}; leave a part out "
+                "instead of giving it no weight"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixture(PromptSource):
+    """Several tables, whose shares of every batch are kept. A prompt of several belongs to the first."""
+
+    parts: tuple[Part, ...]
+    """The tables and their weights."""
+
+    def __post_init__(self):
+        if not self.parts:
+            raise ValueError("a mixture must have at least one part, got none; name its tables")
+
+    def as_parts(self) -> tuple[Part, ...]:
+        return self.parts
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReadReport:
-    """The usable prompts of a file, and what was left out."""
+    """The usable prompts of a source, and what was left out."""
 
     prompts: list[Prompt]
     num_duplicates: int
@@ -37,51 +137,55 @@ class ReadReport:
     """Each as "file:line: reason"."""
 
 
-def read_prompts(file: PromptFile, *, first_id: int = 0, leave_out: Iterable[str] = ()) -> ReadReport:
-    """Reads a file; its prompts get ids from `first_id` on, in the order of the file.
+def read_prompts(source: PromptSource, *, first_id: int = 0, leave_out: Iterable[str] = ()) -> ReadReport:
+    """Reads a source; its prompts get ids from `first_id` on, in the order of parts and rows.
 
     Prompts whose text is in `leave_out`, or came before, count as duplicates. What is left out is logged,
-    malformed rows with file and line. Raises ValueError when the file cannot be read or has no usable row.
+    malformed rows with file and line. Raises ValueError when a table cannot be read or has no usable row.
     """
     seen, prompts, malformed, num_duplicates = set(leave_out), [], [], 0
-    for line, row in read_rows(file.path, file.schema.columns):
-        origin = f"{file.path}:{line}"
+    for part, table in enumerate(part.source for part in source.as_parts()):
+        report = _read_table(table, part, first_id + len(prompts), seen)
+        _log_or_refuse(table, report)
+        prompts += report.prompts
+        malformed += report.malformed
+        num_duplicates += report.num_duplicates
+    return ReadReport(prompts=prompts, num_duplicates=num_duplicates, malformed=malformed)
+
+
+def _read_table(table: PromptTable, part: int, first_id: int, seen: set[str]) -> ReadReport:
+    """Adds the texts of the prompts to `seen`."""
+    prompts, malformed, num_duplicates = [], [], 0
+    for line, row in table.rows():
+        origin = f"{table.name}:{line}"
         try:
-            if isinstance(row, RowError):
-                raise row
-            messages, answer = file.schema.read(row)
-            data_source = file.schema.data_source_of(row)
+            prompt = table.prompt_of(row, first_id + len(prompts), part, origin)
         except RowError as error:
             malformed.append(f"{origin}: {error}")
             continue
-        prompt = Prompt(
-            prompt_id=first_id + len(prompts),
-            content=messages if file.chat else "\n".join(message.content for message in messages),
-            answer=answer,
-            data_source=data_source,
-            origin=origin,
-        )
         if prompt.text in seen:
             num_duplicates += 1
             continue
         seen.add(prompt.text)
         prompts.append(prompt)
-    report = ReadReport(prompts=prompts, num_duplicates=num_duplicates, malformed=malformed)
-    _log_or_refuse(file, report)
-    return report
+    return ReadReport(prompts=prompts, num_duplicates=num_duplicates, malformed=malformed)
 
 
-def _log_or_refuse(file: PromptFile, report: ReadReport) -> None:
+def _plain(messages: Messages) -> str:
+    return "\n".join(message.content for message in messages)
+
+
+def _log_or_refuse(table: PromptTable, report: ReadReport) -> None:
     num_rows = len(report.prompts) + report.num_duplicates + len(report.malformed)
     bad_rows = "".join(f"\n  {line}" for line in report.malformed[:_NUM_ROWS_SHOWN])
     bad_rows += "\n  ..." if len(report.malformed) > _NUM_ROWS_SHOWN else ""
     counts = f"{num_rows} rows, {len(report.malformed)} malformed, {report.num_duplicates} duplicates"
     if not report.prompts:
         raise ValueError(
-            f"{file.path} must hold at least one usable row of {file.schema}; got {counts}; "
+            f"{table.name} must hold at least one usable row of {table.schema}; got {counts}; "
             f"correct the rows or choose another schema{bad_rows}"
         )
     if report.malformed:
-        _logger.warning("%s: %s; the malformed rows are left out:%s", file.path, counts, bad_rows)
+        _logger.warning("%s: %s; the malformed rows are left out:%s", table.name, counts, bad_rows)
     elif report.num_duplicates:
-        _logger.info("%s: %s", file.path, counts)
+        _logger.info("%s: %s", table.name, counts)

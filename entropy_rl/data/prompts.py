@@ -24,13 +24,15 @@ class Prompt:
     """Name of the data set, by which graders and reports tell prompts apart."""
     origin: str
     """Where it was read, as "file:line", or how it was drawn."""
+    part: int = 0
+    """Which part of a mixture it belongs to."""
 
     @property
     def text(self) -> str:
-        """What is asked, without a chat template: the key by which duplicates are found."""
+        """What is asked, without system turns and chat template: the key by which duplicates are found."""
         if isinstance(self.content, str):
             return self.content
-        return "\n".join(message.content for message in self.content)
+        return "\n".join(message.content for message in self.content if message.role != "system")
 
     def encode(self, tokenizer: Tokenizer) -> list[int]:
         if isinstance(self.content, str):

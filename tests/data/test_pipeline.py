@@ -87,7 +87,7 @@ def test_a_taken_position_does_not_move_with_the_pipeline():
 
 @pytest.mark.parametrize("other", [{"num": 18}, {"prompts_per_step": 4}, {"seed": 4}])
 def test_a_position_in_other_data_is_refused(other):
-    with pytest.raises(ValueError, match="same prompts, prompts_per_step and seed"):
+    with pytest.raises(ValueError, match="same prompts, weights, prompts_per_step and seed"):
         make_pipeline(**other).set_state(make_pipeline().get_state())
 
 

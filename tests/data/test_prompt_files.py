@@ -76,7 +76,7 @@ def test_rows_of_named_columns_are_taken_as_they_are(tmp_path):
     rows = [{"q": "p", "a": "1", "other": None}, {"q": turns, "a": 27.5}, {"q": "r", "a": 3}]
     path = write_jsonl(tmp_path / "x.jsonl", *rows)
     prompts = read(path, Columns(prompt_column="q", answer_column="a")).prompts
-    assert [prompt.text for prompt in prompts] == ["p", "s\nu", "r"]
+    assert [prompt.text for prompt in prompts] == ["p", "u", "r"]
     assert [prompt.answer for prompt in prompts] == ["1", "27.5", "3"]
     assert prompts[1].content == (ChatMessage("system", "s"), ChatMessage("user", "u"))
 
