@@ -49,6 +49,7 @@ class Workbench:
                 start.tokenizer,
                 prompts_per_step=config.batch.prompts_per_step,
                 max_prompt_tokens=config.task.max_prompt_tokens,
+                weights=config.task.train_weights,
                 seed=config.seed,
                 rows=held_rows(placement, config.batch.prompts_per_step),
             ),

@@ -60,21 +60,26 @@ def _parse_line(text: bytes) -> dict | RowError:
 def _read_parquet(path: epath.Path, columns: tuple[str, ...]) -> Iterator[Row]:
     try:
         with path.open("rb") as stream, pyarrow.parquet.ParquetFile(stream) as file:
-            names = file.schema_arrow.names
-            stored = {name: name if name in names else name.partition(".")[0] for name in columns}
-            if not set(stored.values()) <= set(names):
-                raise ValueError(
-                    f"{path} must have the columns {list(columns)}; it has {names}; "
-                    "choose the schema that fits, or rename its columns"
-                )
+            stored = stored_columns(columns, file.schema_arrow.names, path)
             line = 1
-            for batch in file.iter_batches(_BATCH_ROWS, columns=list(dict.fromkeys(stored.values()))):
+            for batch in file.iter_batches(_BATCH_ROWS, columns=stored):
                 yield from enumerate(_batch_rows(batch), start=line)
                 line += batch.num_rows
     except (pyarrow.ArrowException, OSError) as error:
         raise ValueError(
             f"{path} must be a Parquet file; it cannot be read: {error}; write it anew"
         ) from error
+
+
+def stored_columns(columns: tuple[str, ...], names: list[str], table: AnyPath | str) -> list[str]:
+    """The columns of a table that hold `columns`, whose dots reach into them. Raises ValueError without."""
+    stored = dict.fromkeys(name if name in names else name.partition(".")[0] for name in columns)
+    if not stored.keys() <= set(names):
+        raise ValueError(
+            f"{table} must have the columns {list(columns)}; it has {names}; "
+            "choose the schema that fits, or rename its columns"
+        )
+    return list(stored)
 
 
 def _batch_rows(batch: pyarrow.RecordBatch) -> list[dict | RowError]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from entropy_rl.data.countdown import CountdownSpace, Split
 from entropy_rl.data.graders import CountdownGrader, Grader, RuleGrader
-from entropy_rl.data.prompt_files import PromptFile, read_prompts
+from entropy_rl.data.prompt_files import PromptSource, read_prompts
 from entropy_rl.data.prompts import Prompt, within_length
 from entropy_rl.data.tokenizers import Tokenizer, countdown_tokenizer, load_tokenizer
 from entropy_rl.rewards.judging import Judges
@@ -34,6 +34,11 @@ class Task(ABC):
 
     @abstractmethod
     def train_prompts(self, tokenizer: Tokenizer) -> list[Prompt]: ...
+
+    @property
+    def train_weights(self) -> tuple[float, ...]:
+        """Weights of the parts that training prompts belong to."""
+        return (1.0,)
 
     @abstractmethod
     def heldout_prompts(self, tokenizer: Tokenizer) -> list[Prompt]:
@@ -123,9 +128,9 @@ class PromptFileTask(Task):
     A held-out prompt never trains: training prompts of the same text are left out.
     """
 
-    train: PromptFile
-    """What is trained on."""
-    heldout: PromptFile
+    train: PromptSource
+    """What is trained on: a file, a data set of the Hugging Face hub, or a mixture."""
+    heldout: PromptSource
     """What is evaluated on."""
     max_prompt_tokens: int = 512
     """S; longer prompts are left out."""
@@ -152,6 +157,10 @@ class PromptFileTask(Task):
         heldout = read_prompts(self.heldout).prompts
         texts = {prompt.text for prompt in heldout}
         return read_prompts(self.train, first_id=len(heldout), leave_out=texts).prompts
+
+    @property
+    def train_weights(self) -> tuple[float, ...]:
+        return tuple(part.weight for part in self.train.as_parts())
 
     def heldout_prompts(self, tokenizer: Tokenizer) -> list[Prompt]:
         return within_length(read_prompts(self.heldout).prompts, tokenizer, self.max_prompt_tokens)

@@ -9,7 +9,7 @@ import pytest
 from entropy_rl.data.order import MixedOrder
 
 PART_OF = [0] * 311 + [1] * 71 + [2] * 131
-"""Parts of 311, 71 and 131 prompts. (grain's shuffle is slow on a few: it draws numbers until one is small.)"""
+"""Parts of 311, 71 and 131 prompts; grain's shuffle of fewer is slow: it draws until a number is small."""
 
 
 def make_order(weights=(5.0, 3.0, 2.0), *, per_batch=11, seed=0, part_of=PART_OF):

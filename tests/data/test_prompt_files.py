@@ -9,6 +9,7 @@ import pytest
 
 from entropy_rl.data.instructions import BOXED_INSTRUCTION, ask_for_box
 from entropy_rl.data.prompt_files import PromptFile, read_prompts
+from entropy_rl.data.rows import RowError
 from entropy_rl.data.schemas import GSM8K, Columns, DapoMath, Math
 from entropy_rl.data.tokenizers import ChatMessage
 
@@ -66,9 +67,36 @@ def test_dapo_rows_of_parquet_ask_for_a_box_instead_of_an_answer_line(tmp_path):
     assert (prompt.answer, prompt.data_source) == ("2", "math_dapo")
 
 
-def test_a_problem_that_asks_for_a_box_is_not_asked_twice():
-    problem = r"What is 1+1? Put it in \boxed{}."
-    assert ask_for_box(problem) == problem
+@pytest.mark.parametrize(
+    "problem, asked_already",
+    [
+        (r"What is 1+1? Put it in \boxed{}.", True),
+        (r"What is 1+1? Answer as \boxed{<answer>}.", True),
+        (r"What is 1+1? Use \boxed.", True),
+        (
+            r"Let $\boxed{N}$ be the number of divisors of $N$. Find \[\boxed{\boxed{11}\times\boxed{20}}\]",
+            False,
+        ),
+        (r"Which word? \boxed{\textbf{T A G}}", False),
+    ],
+)
+def test_a_problem_that_asks_for_a_box_is_not_asked_twice_and_a_box_of_its_own_asks_nothing(
+    problem, asked_already
+):
+    assert ask_for_box(problem) == (problem if asked_already else f"{problem}\n\n{BOXED_INSTRUCTION}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        DAPO_PROMPT,
+        r"What is 1+1? Let's think step by step and output the final answer within \boxed{}.",
+        "What is 1+1?\n让我们一步一步地思考。请以“Answer: \\boxed{<final_answer>}”的格式输出最终答案。"
+        "如果是选择题，请按顺序输出正确的选项，不带任何标点或空格。对于其他类型的问题，请只输出最终答案的数值。",
+    ],
+)
+def test_known_instructions_give_way_to_one(text):
+    assert ask_for_box(text) == f"What is 1+1?\n\n{BOXED_INSTRUCTION}"
 
 
 def test_rows_of_named_columns_are_taken_as_they_are(tmp_path):
@@ -79,6 +107,52 @@ def test_rows_of_named_columns_are_taken_as_they_are(tmp_path):
     assert [prompt.text for prompt in prompts] == ["p", "u", "r"]
     assert [prompt.answer for prompt in prompts] == ["1", "27.5", "3"]
     assert prompts[1].content == (ChatMessage("system", "s"), ChatMessage("user", "u"))
+
+
+def test_names_with_dots_reach_into_columns_of_both_formats(tmp_path):
+    schema = Columns(answer_column="reward_model.ground_truth", data_source_column="data_source")
+    rows = [dapo_row("a", "1"), {**dapo_row("b", "2"), "data_source": "other"}]
+    for path in (write_jsonl(tmp_path / "x.jsonl", *rows), write_parquet(tmp_path / "x.parquet", rows)):
+        prompts = read(path, schema).prompts
+        assert [prompt.answer for prompt in prompts] == ["1", "2"]
+        assert [prompt.data_source for prompt in prompts] == ["math_dapo", "other"]
+
+
+def test_a_column_whose_own_name_has_a_dot_is_found(tmp_path):
+    row = {"prompt": "p", "a.b": "right", "a": {"b": "wrong"}}
+    for path in (write_jsonl(tmp_path / "x.jsonl", row), write_parquet(tmp_path / "x.parquet", [row])):
+        assert read(path, Columns(answer_column="a.b")).prompts[0].answer == "right"
+
+
+@pytest.mark.parametrize(
+    "value, answer",
+    [
+        (27.0, "27"),
+        (-1.0, "-1"),
+        (27.5, "27.5"),
+        (10**20, "100000000000000000000"),
+        ("27.0", "27.0"),
+        (["4"], "4"),
+        (["\\frac{1}{2}", 0.5], '["\\\\frac{1}{2}", "0.5"]'),
+    ],
+)
+def test_answers_are_texts_numbers_or_several_of_them(value, answer):
+    assert Columns().read({"prompt": "p", "answer": value})[1] == answer
+
+
+@pytest.mark.parametrize(
+    "value, reason",
+    [
+        ([], "at least one answer"),
+        ([None], "must be a str; got null"),
+        (float("nan"), "must be a finite number"),
+        (float("inf"), "must be a finite number"),
+        ({"a": 1}, "must be a list or str or int or float; got dict"),
+    ],
+)
+def test_other_answers_are_refused(value, reason):
+    with pytest.raises(RowError, match=reason):
+        Columns().read({"prompt": "p", "answer": value})
 
 
 def test_rows_of_named_columns_ask_for_a_box_when_told_to():
