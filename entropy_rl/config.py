@@ -25,11 +25,12 @@ from entropy_rl.objectives import (
     TokenMean,
 )
 from entropy_rl.parallelism import MeshConfig, axes_of, num_shards
-from entropy_rl.sampler import Sampler, Sampling
+from entropy_rl.sampler import GREEDY, Sampler, Sampling
 from entropy_rl.training.layout import Layout, Packed, Padded
 from entropy_rl.training.learner import Learner
 from entropy_rl.training.optimizer import AdamW, Optimizer
 from entropy_rl.training.warm_start import WarmStart
+from entropy_rl.validation import Schedule, Validation
 
 Dtype = Literal["float32", "bfloat16"]
 
@@ -97,36 +98,32 @@ class BatchConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation:
+class Evaluation(Schedule):
     """How the policy is measured on the task's held-out prompts."""
 
-    every_steps: int = 0
-    """Evaluate after each so many steps of training; 0: not on the way."""
-    at_end: bool = True
-    """Evaluate after the last step of training."""
     num_samples: int = 8
     """Samples of each prompt: average@k over all of them, pass@k for each power of two up to them."""
     max_prompts: int | None = None
     """Use only the first so many held-out prompts (None: all)."""
     sampling: Sampling = Sampling()
     """How responses are drawn; the paper's AIME and AMC figures use temperature 0.6."""
+    greedy: bool = False
+    """Measure the greedy response to each prompt too."""
 
-    def due(self, step: int, num_steps: int) -> bool:
-        """Whether training evaluates after this step."""
-        on_the_way = self.every_steps > 0 and step % self.every_steps == 0
-        return on_the_way or (self.at_end and step == num_steps)
-
-    def sampler(self, training: Sampler, sequences_at_once: int, num_shards: int) -> Sampler:
-        """The training sampler with these settings instead of its own.
+    def sampler(
+        self, training: Sampler, sequences_at_once: int, num_shards: int, *, greedy: bool = False
+    ) -> Sampler:
+        """The training sampler with these settings, or one that is greedy, instead of its own.
 
         A wave has at most so many responses, that it may fit where training's does, and a prompt at least on
         each shard of prompts.
         """
-        prompts_of_shard = max(sequences_at_once // (self.num_samples * num_shards), 1)
+        num_samples = 1 if greedy else self.num_samples
+        prompts_of_shard = max(sequences_at_once // (num_samples * num_shards), 1)
         return replace(
             training,
-            sampling=self.sampling,
-            num_samples=self.num_samples,
+            sampling=GREEDY if greedy else self.sampling,
+            num_samples=num_samples,
             prompts_per_wave=prompts_of_shard * num_shards,
         )
 
@@ -149,6 +146,8 @@ class RunConfig:
     mesh: MeshConfig = MeshConfig()
     kernels: KernelConfig = KernelConfig()
     evaluation: Evaluation | None = Evaluation()
+    validation: Validation | None = None
+    """Measuring by a suite of benchmarks, beside the task's own held-out prompts."""
     warm_start: WarmStart | None = None
     """Supervised training on the task's demonstrations before the run; its result is cached."""
     num_steps: int = 100
@@ -236,10 +235,11 @@ class RunConfig:
             prompts_per_wave=self.batch.prompts_per_wave,
         )
 
-    def evaluation_sampler(self, policy: Policy, tokenizer: Tokenizer) -> Sampler:
+    def evaluation_sampler(self, policy: Policy, tokenizer: Tokenizer, *, greedy: bool = False) -> Sampler:
         """The sampler of held-out prompts; there must be an evaluation."""
         training = self.sampler(policy, tokenizer)
-        return self.evaluation.sampler(training, self.batch.sequences_at_once, self.num_shards)
+        at_once = self.batch.sequences_at_once
+        return self.evaluation.sampler(training, at_once, self.num_shards, greedy=greedy)
 
     def kernels_on(self, devices: Sequence[jax.Device], architecture: Qwen2Config) -> Kernels:
         """The kernels of these settings for a policy on the first of these devices."""

@@ -1,15 +1,19 @@
-"""Measuring a policy on the held-out prompts of a configuration's task."""
+"""Measuring a policy on the held-out prompts of a configuration's task, and by its suite of benchmarks."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 from entropy_rl.config import RunConfig
 from entropy_rl.data.graders import Grader
-from entropy_rl.evaluation import evaluate
+from entropy_rl.data.tokenizers import Tokenizer
+from entropy_rl.evaluation import EvaluationReport, evaluate
+from entropy_rl.evaluation.benchmark import Problems
+from entropy_rl.evaluation.results import unweighted_mean
 from entropy_rl.observability.bar import Bar
 from entropy_rl.parallelism import batch_sharding, is_main
 from entropy_rl.starting_policy import load_policy, starting_policy
 from entropy_rl.stored_policy import StoredPolicy
+from entropy_rl.suite_evaluation import SuiteEvaluation, read_all_problems
 
 
 def heldout_numbers(
@@ -19,10 +23,24 @@ def heldout_numbers(
     on_pause: Callable[[], None] = lambda: None,
 ) -> dict[str, float | int]:
     """Accuracy, average@k and pass@k by `config.evaluation`; the sampler calls `on_pause` now and then."""
+    numbers = _report(config, stored, grader, on_pause, greedy=False).numbers()
+    if config.evaluation.greedy:
+        report = _report(config, stored, grader, on_pause, greedy=True)
+        numbers |= {
+            "greedy_accuracy": float(report.correct_PG.mean()),
+            "greedy_mean_length_tokens": report.mean_length_tokens,
+            "greedy_truncated_fraction": report.truncated_fraction,
+        }
+    return numbers
+
+
+def _report(
+    config: RunConfig, stored: StoredPolicy, grader: Grader, on_pause: Callable[[], None], *, greedy: bool
+) -> EvaluationReport:
     prompts = config.heldout_prompts(stored.tokenizer)
     with Bar("evaluation", total=len(prompts), shown=is_main()) as bar:
-        report = evaluate(
-            config.evaluation_sampler(stored.policy, stored.tokenizer),
+        return evaluate(
+            config.evaluation_sampler(stored.policy, stored.tokenizer, greedy=greedy),
             stored.params,
             prompts,
             stored.tokenizer,
@@ -34,7 +52,31 @@ def heldout_numbers(
             on_batch=bar.update,
             on_pause=on_pause,
         )
-    return report.numbers()
+
+
+def validation_problems(config: RunConfig, tokenizer: Tokenizer) -> dict[str, Problems]:
+    """The problems of the suite that validates, by benchmark; none where nothing does."""
+    return {} if config.validation is None else read_all_problems(config.validation.suite, tokenizer)
+
+
+def validation_numbers(
+    config: RunConfig,
+    stored: StoredPolicy,
+    problems: dict[str, Problems],
+    on_pause: Callable[[], None] = lambda: None,
+) -> dict[str, float | int]:
+    """Figures of every benchmark by `config.validation`, and their mean; for the main process alone."""
+    validation, batch = config.validation, config.batch
+    evaluation = SuiteEvaluation(
+        suite=validation.suite,
+        mesh=config.mesh,
+        sequences_at_once=validation.at_once(batch.sequences_at_once, config.task.max_response_tokens),
+    )
+    results = evaluation.results(stored, problems, config.key("evaluation"), on_pause=on_pause)
+    numbers = {} if not results else {"mean": unweighted_mean(results).mean}
+    for result in results:
+        numbers |= {f"{result.benchmark.name}/{name}": x for name, x in result.numbers().items()}
+    return numbers
 
 
 def evaluate_folder(config: RunConfig, directory: Path | None) -> dict[str, float | int]:

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 from entropy_rl.data.graders import RuleGrader
+from entropy_rl.data.tokenizers import Tokenizer
 from entropy_rl.evaluation.benchmark import Problems, ask, read_problems
 from entropy_rl.evaluation.records import Record, RecordFile
 from entropy_rl.evaluation.results import BenchmarkResult, unweighted_mean
@@ -148,9 +149,9 @@ def read_policy_on(mesh: MeshConfig, directory: Path, dtype: str) -> StoredPolic
     return replace(stored, policy=kernels.equip(stored.policy))
 
 
-def read_all_problems(suite: Suite, stored: StoredPolicy) -> dict[str, Problems]:
+def read_all_problems(suite: Suite, tokenizer: Tokenizer) -> dict[str, Problems]:
     """The problems of every benchmark by its name."""
-    return {b.name: read_problems(suite.file_of(b), b, stored.tokenizer) for b in suite.benchmarks}
+    return {b.name: read_problems(suite.file_of(b), b, tokenizer) for b in suite.benchmarks}
 
 
 def evaluate_policy(
@@ -169,7 +170,7 @@ def evaluate_policy(
     """
     suite = evaluation.suite
     stored = read_policy_on(evaluation.mesh, policy, dtype)
-    problems = read_all_problems(suite, stored)
+    problems = read_all_problems(suite, stored.tokenizer)
     settings = {
         "policy": {"parameters": fingerprint(stored.params), "dtype": dtype},
         "seed": seed,
@@ -213,7 +214,7 @@ def _positions(suite: Suite, stored: StoredPolicy) -> list[str]:
 def _summary(policy: Path, defined: Suite, results: list[BenchmarkResult], notes: list[str]) -> dict:
     def of(result: BenchmarkResult) -> dict:
         intervals = {name: asdict(estimate) for name, estimate in result.estimates.items()}
-        return {"asked": result.benchmark, **result.numbers(), "intervals": intervals}
+        return {"asked": result.benchmark, **result.numbers(), **result.speed(), "intervals": intervals}
 
     whole = len(results) == len(defined.benchmarks)
     return {

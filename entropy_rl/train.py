@@ -9,7 +9,8 @@ import orbax.checkpoint as ocp
 
 from entropy_rl.config import RunConfig
 from entropy_rl.data.graders import Grader
-from entropy_rl.heldout import heldout_numbers
+from entropy_rl.evaluation.benchmark import Problems
+from entropy_rl.heldout import heldout_numbers, validation_numbers, validation_problems
 from entropy_rl.models.parameters import count
 from entropy_rl.parallelism import Preempted, StopRequests, fail_together, is_main, wait_for_all
 from entropy_rl.paths import reach
@@ -29,6 +30,8 @@ class Run:
     report: RunReport
     checkpoints: Checkpoints
     requests: StopRequests
+    problems: dict[str, Problems]
+    """Of the suite that validates, by benchmark."""
 
     @property
     def config(self) -> RunConfig:
@@ -107,6 +110,7 @@ def open_run(
 ) -> Iterator[Run]:
     """The run with its folder, checkpoints and judges open."""
     config = bench.config
+    problems = validation_problems(config, bench.start.tokenizer)  # none is missing hours later
     with ExitStack() as stack:
         report = stack.enter_context(
             open_report(config, bench.start, done, resume=resume, overwrite=overwrite)
@@ -116,7 +120,14 @@ def open_run(
         stack.enter_context(closing(checkpoints))
         grader = stack.enter_context(config.task.open_grader())
         stack.enter_context(fail_together())  # innermost: to close is to wait for the others
-        yield Run(bench=bench, grader=grader, report=report, checkpoints=checkpoints, requests=requests)
+        yield Run(
+            bench=bench,
+            grader=grader,
+            report=report,
+            checkpoints=checkpoints,
+            requests=requests,
+            problems=problems,
+        )
 
 
 def begin(run: Run) -> TrainState:
@@ -145,17 +156,27 @@ def after_step(run: Run, done: Progress, metrics: dict[str, float | int]) -> Pro
 
 def end_step(run: Run, state: TrainState, done: Progress) -> Progress:
     """Evaluates and saves where that is due, and records the step."""
-    config, metrics = run.config, done.unrecorded
-    if config.evaluation and config.evaluation.due(done.step, config.num_steps):
-        stored = replace(run.bench.start, params=state.params)
-        numbers = heldout_numbers(config, stored, run.grader, run.requests.check)
-        metrics = metrics | {f"heldout/{name}": value for name, value in numbers.items()}
+    config = run.config
+    metrics = done.unrecorded | measured(run, state.params, done.step)
     run.report.record(done.step, metrics)
     done = replace(done, unrecorded=None)
     stop_if_not_finite(config, metrics["optimizer/skipped_in_a_row"], done.step, run.checkpoints)
     if done.step % config.checkpoint_every_steps == 0 or done.step == config.num_steps:
         save(run, state, done)
     return done
+
+
+def measured(run: Run, params, step: int) -> dict[str, float | int]:
+    """What held-out prompts and a suite say of the policy, where they are due after this step."""
+    config, on_pause = run.config, run.requests.check
+    stored, metrics = replace(run.bench.start, params=params), {}
+    if config.evaluation and config.evaluation.due(step, config.num_steps):
+        numbers = heldout_numbers(config, stored, run.grader, on_pause)
+        metrics |= {f"heldout/{name}": value for name, value in numbers.items()}
+    if config.validation and config.validation.due(step, config.num_steps):
+        numbers = validation_numbers(config, stored, run.problems, on_pause)
+        metrics |= {f"validation/{name}": value for name, value in numbers.items()}
+    return metrics
 
 
 def save(run: Run, state: TrainState, done: Progress) -> None:

@@ -1,13 +1,18 @@
-"""Measuring a policy: accuracy, pass@k and average@k on held-out prompts, and scores of given texts."""
+"""Measuring a policy: held-out prompts, suites of benchmarks, and scores of given texts."""
 
 from entropy_rl.evaluation.evaluate import EvaluationReport, evaluate
 from entropy_rl.evaluation.grades import RolloutGrades, grade_rollout, response_texts
+from entropy_rl.evaluation.paper import PAPER
 from entropy_rl.evaluation.pass_at_k import pass_at_k
 from entropy_rl.evaluation.score import score_rows
+from entropy_rl.evaluation.suite import Benchmark, Suite
 
 __all__ = [
+    "PAPER",
+    "Benchmark",
     "EvaluationReport",
     "RolloutGrades",
+    "Suite",
     "evaluate",
     "grade_rollout",
     "pass_at_k",

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from entropy_rl.data import benchmarks
-from entropy_rl.evaluation.suite import GREEDY, Benchmark, Suite
-from entropy_rl.sampler import Sampling
+from entropy_rl.evaluation.suite import Benchmark, Suite
+from entropy_rl.sampler import GREEDY, Sampling
 
 _LENGTHS = dict(max_prompt_tokens=2048, max_response_tokens=8192)
 _SAMPLED = dict(num_samples=32, sampling=Sampling(temperature=0.6, top_p=1.0, top_k=None), **_LENGTHS)

@@ -70,7 +70,7 @@ class BenchmarkResult:
         return self.estimates[f"mean@{self.benchmark.num_samples}"]
 
     def numbers(self) -> dict[str, float | int]:
-        """Figures by name, without intervals."""
+        """Figures by name, without intervals; all follow from the policy and the seed."""
         return {
             "num_problems": self.num_problems,
             "num_too_long": self.num_too_long,
@@ -79,9 +79,16 @@ class BenchmarkResult:
             "truncated_fraction": self.truncated_fraction,
             "unanswered_fraction": self.unanswered_fraction,
             "judge_timeouts": self.num_timeouts,
+        }
+
+    def speed(self) -> dict[str, float]:
+        """How fast they came about."""
+        num_responses = self.num_problems * self.benchmark.num_samples
+        return {
             "sampling_seconds": self.sampling_seconds,
             "judging_seconds": self.judging_seconds,
             "tokens_per_second": self.num_tokens / max(self.sampling_seconds, 1e-9),
+            "judged_per_second": num_responses / max(self.judging_seconds, 1e-9),
         }
 
 

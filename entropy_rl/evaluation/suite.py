@@ -10,9 +10,6 @@ from entropy_rl.paths import AnyPath
 from entropy_rl.rewards.rules import RewardRules
 from entropy_rl.sampler import Sampling
 
-GREEDY = Sampling(temperature=1.0, top_p=1.0, top_k=1)
-"""The most probable token, always."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:

@@ -67,13 +67,14 @@ def _details(results: Sequence[BenchmarkResult]) -> list[str]:
         "cut",
         "no answer",
         "tokens/s",
+        "judged/s",
         "seconds",
     ]
     return _table(headings, [_details_of(result) for result in results])
 
 
 def _details_of(result: BenchmarkResult) -> list[str]:
-    benchmark, numbers = result.benchmark, result.numbers()
+    benchmark, speed = result.benchmark, result.speed()
     n = benchmark.num_samples
     return [
         benchmark.heading,
@@ -86,7 +87,8 @@ def _details_of(result: BenchmarkResult) -> list[str]:
         f"{result.mean_length_tokens:.0f}",
         f"{100 * result.truncated_fraction:.1f} %",
         f"{100 * result.unanswered_fraction:.1f} %",
-        f"{numbers['tokens_per_second']:.0f}",
+        f"{speed['tokens_per_second']:.0f}",
+        f"{speed['judged_per_second']:.0f}",
         f"{result.sampling_seconds + result.judging_seconds:.0f}",
     ]
 

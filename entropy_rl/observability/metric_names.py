@@ -161,12 +161,40 @@ METRICS: dict[str, Metric] = {
     ),
     "heldout/mean_length_tokens": _metric("tokens", "mean length of held-out responses"),
     "heldout/truncated_fraction": _metric("fraction", "held-out responses cut at the limit", "lower"),
+    "heldout/greedy_accuracy": _metric(
+        "fraction", "held-out prompts whose greedy response is judged right", "higher"
+    ),
+    "heldout/greedy_mean_length_tokens": _metric("tokens", "mean length of greedy held-out responses"),
+    "heldout/greedy_truncated_fraction": _metric(
+        "fraction", "greedy held-out responses cut at the limit", "lower"
+    ),
+    "validation/mean": _metric(
+        "fraction", "unweighted mean of mean@n over the benchmarks of the suite that validates", "higher"
+    ),
+    "validation/NAME/num_problems": _metric("count", "problems of the benchmark NAME that were asked"),
+    "validation/NAME/num_too_long": _metric("count", "its problems left out for their length", "lower"),
+    "validation/NAME/mean@k": _metric(
+        "fraction", "responses to its problems judged right; k samples a problem", "higher"
+    ),
+    "validation/NAME/pass@k": _metric(
+        "fraction", "its problems of which at least one of k samples is right, unbiased estimate", "higher"
+    ),
+    "validation/NAME/maj@k": _metric(
+        "fraction", "its problems of which the answer most of k samples give is right", "higher"
+    ),
+    "validation/NAME/mean_length_tokens": _metric("tokens", "mean length of the responses"),
+    "validation/NAME/truncated_fraction": _metric("fraction", "responses cut at the limit", "lower"),
+    "validation/NAME/unanswered_fraction": _metric("fraction", "responses without an answer", "lower"),
+    "validation/NAME/judge_timeouts": _metric(
+        "count", "responses whose judging was cut off at its time limit", "lower"
+    ),
 }
-"""By name; where a name ends in @k, k stands for any number."""
+"""By name; where a name ends in @k, k stands for any number, and NAME for any benchmark."""
 
 
 def metric_of(name: str) -> Metric | None:
     """What the legend says of a name, such as "reward/mean" or "heldout/pass@8"; None when nothing."""
+    name = re.sub(r"^validation/[^/]+/", "validation/NAME/", name)
     return METRICS.get(re.sub(r"@\d+$", "@k", name))
 
 

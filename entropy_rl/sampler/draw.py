@@ -42,6 +42,10 @@ class Sampling:
         return self.top_k is not None or self.top_p < 1
 
 
+GREEDY = Sampling(top_k=1)
+"""The most probable token, always."""
+
+
 def draw(
     logits_BV: Float[Array, "B V"],
     uniform_B2: Float[Array, "B 2"],

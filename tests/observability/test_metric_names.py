@@ -7,7 +7,7 @@ from entropy_rl.observability.metric_names import METRICS, legend_markdown, unkn
 
 def test_every_name_has_a_prefix_a_one_line_meaning_and_a_unit():
     for name, metric in METRICS.items():
-        assert name == "step" or re.fullmatch(r"[a-z]+/[a-z][a-z0-9_]*(@k)?", name), name
+        assert name == "step" or re.fullmatch(r"[a-z]+/(NAME/)?[a-z][a-z0-9_]*(@k)?", name), name
         assert 10 < len(metric.meaning) < 100 and "\n" not in metric.meaning and metric.meaning[-1] != ".", (
             name
         )
@@ -23,4 +23,5 @@ def test_the_markdown_table_has_a_row_a_name_with_three_cells():
 
 def test_names_outside_the_legend_are_found():
     names = ["step", "policy/entropy", "policy/etnropy", "heldout/pass@16", "heldout/pass@"]
-    assert unknown_names(names) == ("policy/etnropy", "heldout/pass@")
+    names += ["validation/aime24/maj@32", "validation/aime24/max@32", "validation/mean"]
+    assert unknown_names(names) == ("policy/etnropy", "heldout/pass@", "validation/aime24/max@32")
