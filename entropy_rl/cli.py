@@ -14,6 +14,7 @@ COMMANDS = {
     "sft": "Train a policy on demonstrations and write it as a Hugging Face folder.",
     "generate": "Sample completions of prompts.",
     "score": "Print log-probs and entropies of given completions.",
+    "data": "Look into a file of prompts: what is read, what is left out, what a policy sees.",
     "plan": "Tell whether a run fits slices of TPUs or nodes of GPUs, how fast it can be and what it costs.",
     "evaluate": "Measure a policy on held-out prompts, or by the paper's suite: average@n, pass@k, maj@k.",
     "export": "Write the policy of a run as a Hugging Face folder, which transformers loads.",

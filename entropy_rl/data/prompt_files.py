@@ -133,6 +133,8 @@ class ReadReport:
     prompts: list[Prompt]
     num_duplicates: int
     """Rows whose prompt text had been seen before."""
+    num_contradictions: int
+    """Duplicates of a prompt with another answer; the first is kept."""
     malformed: list[str]
     """Each as "file:line: reason"."""
 
@@ -143,19 +145,25 @@ def read_prompts(source: PromptSource, *, first_id: int = 0, leave_out: Iterable
     Prompts whose text is in `leave_out`, or came before, count as duplicates. What is left out is logged,
     malformed rows with file and line. Raises ValueError when a table cannot be read or has no usable row.
     """
-    seen, prompts, malformed, num_duplicates = set(leave_out), [], [], 0
+    answer_of, reports, num_prompts = dict.fromkeys(leave_out), [], 0
     for part, table in enumerate(part.source for part in source.as_parts()):
-        report = _read_table(table, part, first_id + len(prompts), seen)
+        report = read_table(table, answer_of, part=part, first_id=first_id + num_prompts)
         _log_or_refuse(table, report)
-        prompts += report.prompts
-        malformed += report.malformed
-        num_duplicates += report.num_duplicates
-    return ReadReport(prompts=prompts, num_duplicates=num_duplicates, malformed=malformed)
+        reports.append(report)
+        num_prompts += len(report.prompts)
+    return ReadReport(
+        prompts=[prompt for report in reports for prompt in report.prompts],
+        num_duplicates=sum(report.num_duplicates for report in reports),
+        num_contradictions=sum(report.num_contradictions for report in reports),
+        malformed=[line for report in reports for line in report.malformed],
+    )
 
 
-def _read_table(table: PromptTable, part: int, first_id: int, seen: set[str]) -> ReadReport:
-    """Adds the texts of the prompts to `seen`."""
-    prompts, malformed, num_duplicates = [], [], 0
+def read_table(
+    table: PromptTable, answer_of: dict[str, str | None], *, part: int = 0, first_id: int = 0
+) -> ReadReport:
+    """Reads a table, however little of it is usable. `answer_of` has the prompts seen before; it grows."""
+    prompts, malformed, num_duplicates, num_contradictions = [], [], 0, 0
     for line, row in table.rows():
         origin = f"{table.name}:{line}"
         try:
@@ -163,12 +171,18 @@ def _read_table(table: PromptTable, part: int, first_id: int, seen: set[str]) ->
         except RowError as error:
             malformed.append(f"{origin}: {error}")
             continue
-        if prompt.text in seen:
+        if prompt.text in answer_of:
             num_duplicates += 1
+            num_contradictions += answer_of[prompt.text] not in (None, prompt.answer)
             continue
-        seen.add(prompt.text)
+        answer_of[prompt.text] = prompt.answer
         prompts.append(prompt)
-    return ReadReport(prompts=prompts, num_duplicates=num_duplicates, malformed=malformed)
+    return ReadReport(
+        prompts=prompts,
+        num_duplicates=num_duplicates,
+        num_contradictions=num_contradictions,
+        malformed=malformed,
+    )
 
 
 def _plain(messages: Messages) -> str:
@@ -180,6 +194,8 @@ def _log_or_refuse(table: PromptTable, report: ReadReport) -> None:
     bad_rows = "".join(f"\n  {line}" for line in report.malformed[:_NUM_ROWS_SHOWN])
     bad_rows += "\n  ..." if len(report.malformed) > _NUM_ROWS_SHOWN else ""
     counts = f"{num_rows} rows, {len(report.malformed)} malformed, {report.num_duplicates} duplicates"
+    if report.num_contradictions:
+        counts += f" ({report.num_contradictions} with another answer)"
     if not report.prompts:
         raise ValueError(
             f"{table.name} must hold at least one usable row of {table.schema}; got {counts}; "

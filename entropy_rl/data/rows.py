@@ -23,8 +23,8 @@ Row = tuple[int, dict | RowError]
 """Number of the line (of the row, in Parquet), from 1, and what stands there."""
 
 
-def read_rows(path: AnyPath | str, columns: tuple[str, ...]) -> Iterator[Row]:
-    """Every row of a .jsonl or .parquet file, here or in object storage.
+def read_rows(path: AnyPath | str, columns: tuple[str, ...] | None) -> Iterator[Row]:
+    """Every row of a .jsonl or .parquet file, here or in object storage; of Parquet these columns, or all.
 
     Raises ValueError when the file as a whole cannot be read.
     """
@@ -40,7 +40,7 @@ def read_rows(path: AnyPath | str, columns: tuple[str, ...]) -> Iterator[Row]:
     return readers[suffix](reached, columns)
 
 
-def _read_jsonl(path: epath.Path, columns: tuple[str, ...]) -> Iterator[Row]:
+def _read_jsonl(path: epath.Path, columns: tuple[str, ...] | None) -> Iterator[Row]:
     with path.open("rb") as file:
         for line, text in enumerate(file, start=1):
             if text.strip():
@@ -57,10 +57,10 @@ def _parse_line(text: bytes) -> dict | RowError:
     return row if isinstance(row, dict) else RowError(f"the line must be a JSON object; got {_kind(row)}")
 
 
-def _read_parquet(path: epath.Path, columns: tuple[str, ...]) -> Iterator[Row]:
+def _read_parquet(path: epath.Path, columns: tuple[str, ...] | None) -> Iterator[Row]:
     try:
         with path.open("rb") as stream, pyarrow.parquet.ParquetFile(stream) as file:
-            stored = stored_columns(columns, file.schema_arrow.names, path)
+            stored = columns and stored_columns(columns, file.schema_arrow.names, path)
             line = 1
             for batch in file.iter_batches(_BATCH_ROWS, columns=stored):
                 yield from enumerate(_batch_rows(batch), start=line)

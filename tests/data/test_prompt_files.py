@@ -292,18 +292,21 @@ def test_a_byte_order_mark_is_not_part_of_the_first_row(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name, schema, num_prompts, num_duplicates, num_malformed",
+    "name, schema, num_prompts, num_duplicates, num_contradictions, num_malformed",
     [
-        # DAPO: 17,917 rows; 17,255 differ after stripping white space around the text.
-        ("dapo/dapo-math-17k.parquet", DapoMath(), 17255, 662, 0),
-        ("gsm8k/test.jsonl", GSM8K(), 1319, 0, 0),
+        # DAPO: 17,917 rows; 17,290 differ as they are, 17,255 without white space around the text.
+        ("dapo/dapo-math-17k.parquet", DapoMath(), 17255, 662, 12, 0),
+        ("gsm8k/test.jsonl", GSM8K(), 1319, 0, 0, 0),
         # MATH: three solutions box without braces, one boxes nothing.
-        ("math/train_7500.jsonl", Math(), 7496, 0, 4),
-        ("math500/test.jsonl", Math(), 500, 0, 0),
+        ("math/train_7500.jsonl", Math(), 7496, 0, 0, 4),
+        ("math500/test.jsonl", Math(), 500, 0, 0, 0),
     ],
 )
-def test_real_files_are_read_whole(shared_folder, name, schema, num_prompts, num_duplicates, num_malformed):
+def test_real_files_are_read_whole(
+    shared_folder, name, schema, num_prompts, num_duplicates, num_contradictions, num_malformed
+):
     report = read(shared_folder / "data" / name, schema)
     assert len(report.prompts) == num_prompts
-    assert (report.num_duplicates, len(report.malformed)) == (num_duplicates, num_malformed)
+    assert (report.num_duplicates, report.num_contradictions) == (num_duplicates, num_contradictions)
+    assert len(report.malformed) == num_malformed
     assert all(prompt.answer and r"\boxed" in prompt.text for prompt in report.prompts)
