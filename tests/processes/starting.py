@@ -48,10 +48,15 @@ def environment(num_devices: int) -> dict[str, str]:
 
 @contextmanager
 def started(
-    folder: Path, name: str, mesh: str, *more: str, num_processes: int = 1, num_devices: int = 1
+    folder: Path,
+    name: str,
+    *arguments: str,
+    num_processes: int = 1,
+    num_devices: int = 1,
+    module: str = "tests.processes.worker",
 ) -> Iterator[list[Worker]]:
     """The processes of one job; none survives the body."""
-    command = [sys.executable, "-m", "tests.processes.worker", str(folder), name, mesh, *more]
+    command = [sys.executable, "-m", module, str(folder), name, *arguments]
     flags = ["--coordinator", f"127.0.0.1:{free_port()}", "--num-processes", str(num_processes)]
     workers = []
     try:
