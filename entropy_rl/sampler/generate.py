@@ -12,9 +12,12 @@ from entropy_rl.sampler.settings import SamplerSettings
 from entropy_rl.sampler.working import differs, working_params
 from entropy_rl.types import Rollout
 
-TOKENS_PER_CALL = 512
-"""Most tokens that one call to the devices decodes. After each the host may stop, since all rows have ended
-or since the machine is about to be taken away."""
+Look = Callable[[programs.Responses], None]
+"""Sees the responses of a wave as far as they have come; their arrays are gone when the next call begins."""
+
+
+def _look_away(responses: programs.Responses) -> None:
+    """Without anybody who looks, nothing is waited for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +42,12 @@ class Sampler(SamplerSettings):
         key: jax.Array,
         *,
         on_pause: Callable[[], None] = lambda: None,
+        on_tokens: Look = _look_away,
     ) -> Rollout:
         """Rollout of P prompts (left padded) under `working_params`; `key` holds the run's seed and the step.
 
         `on_pause` is called whenever the devices have ended a call; what it raises ends the rollout.
+        `on_tokens` sees what each call has drawn, and before the first one the tokens of the prefill.
         """
         prompts = (prompt_ids_PS, prompt_mask_PS, prompt_id_P)
         num_prompts = len(prompt_id_P)
@@ -50,7 +55,7 @@ class Sampler(SamplerSettings):
         waves = []
         for start in range(0, num_prompts, size):
             mine = prompts if size == num_prompts else programs.take_wave(self, prompts, start, size)
-            waves.append(self._sample(working, mine, key, on_pause))
+            waves.append(self._sample(working, mine, key, on_pause, on_tokens))
         ids_PGT, mask_PGT, behavior_logp_PGT, logp_PGT = programs.join_waves(self, waves, num_prompts)
         return Rollout(
             prompt_ids_PS=prompt_ids_PS,
@@ -62,19 +67,23 @@ class Sampler(SamplerSettings):
             logp_PGT=logp_PGT,
         )
 
-    def _sample(self, working: Params, prompts: programs.Prompts, key, on_pause) -> programs.Responses:
+    def _sample(
+        self, working: Params, prompts: programs.Prompts, key, on_pause, on_tokens: Look
+    ) -> programs.Responses:
         """One wave."""
         wave, responses = programs.prefill_wave(self, working, *prompts, key)
+        on_tokens(responses)
         num_drawn, num_slots, past = 1, 0, ()
         for size in programs.segment_sizes(self.max_new_tokens):
             cache = programs.empty_segment(self, len(prompts[2]), size)
             num_slots += size
             while num_drawn < (full := min(num_slots + 1, self.max_new_tokens)):
-                num_drawn = min(num_drawn + TOKENS_PER_CALL, full)
+                num_drawn = min(num_drawn + self.tokens_per_call, full)
                 cache, responses, all_done = programs.decode_call(
                     self, working, wave, past, cache, responses, num_drawn
                 )
                 done = bool(all_done)  # waits for the devices
+                on_tokens(responses)
                 on_pause()
                 if done:
                     return responses

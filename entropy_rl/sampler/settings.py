@@ -26,12 +26,15 @@ class SamplerSettings:
     prompts_per_wave: int | None = None
     """Prompts sampled together, which bounds the memory of keys and values; None samples all at once. The
     tokens do not depend on it."""
+    tokens_per_call: int = 512
+    """Most tokens of a response that one call to the devices decodes. After each the host may look and may
+    stop, since all rows have ended or since the machine is about to be taken away. No token depends on it."""
 
     def __post_init__(self):
-        if self.max_new_tokens < 1 or self.num_samples < 1:
+        if min(self.max_new_tokens, self.num_samples, self.tokens_per_call) < 1:
             raise ValueError(
-                "max_new_tokens and num_samples must be at least 1, got "
-                f"{self.max_new_tokens} and {self.num_samples}"
+                "max_new_tokens, num_samples and tokens_per_call must be at least 1, got "
+                f"{self.max_new_tokens}, {self.num_samples} and {self.tokens_per_call}"
             )
         outside = [i for i in self.stop_ids if not 0 <= i < self.policy.config.vocab_size]
         if outside:

@@ -7,7 +7,6 @@ import pytest
 
 from entropy_rl.objectives import KLCov
 from entropy_rl.sampler import Sampler, Sampling, wave
-from entropy_rl.sampler import generate as generate_module
 from entropy_rl.training.learner import Learner
 from entropy_rl.training.optimizer import AdamW
 from tests.policies import TINY, tiny_policy
@@ -94,13 +93,10 @@ def test_waves_of_any_size_give_the_same_tokens(policy_and_params, key, prompts_
     np.testing.assert_allclose(cut.behavior_logp_PGT, whole.behavior_logp_PGT, atol=1e-5)
 
 
-def test_the_host_is_called_after_so_many_tokens_of_each_wave_and_may_end_the_rollout(
-    policy_and_params, key, monkeypatch
-):
+def test_the_host_is_called_after_so_many_tokens_of_each_wave_and_may_end_the_rollout(policy_and_params, key):
     policy, params = policy_and_params
-    sampler = make_sampler(policy, stop_ids=(), prompts_per_wave=2)
-    whole = sampler(params, *prompts(), key)
-    monkeypatch.setattr(generate_module, "TOKENS_PER_CALL", 3)
+    whole = make_sampler(policy, stop_ids=(), prompts_per_wave=2)(params, *prompts(), key)
+    sampler = make_sampler(policy, stop_ids=(), prompts_per_wave=2, tokens_per_call=3)
     pauses = []
     paused = sampler(params, *prompts(), key, on_pause=lambda: pauses.append(1))
     assert (
