@@ -24,7 +24,7 @@ class EvaluateSuite:
     started again after an interruption. The suite "paper" asks AIME24, AIME25 and AMC23 32 times at
     temperature 0.6, and MATH-500, OMNI-MATH, OlympiadBench and Minerva greedily.
 
-    Example: python -m entropy_rl evaluate --policy policies/smollm2-135m --suite paper --benchmarks math500
+    python -m entropy_rl evaluate --policy DIR --suite paper --benchmarks math500
     """
 
     policy: Path

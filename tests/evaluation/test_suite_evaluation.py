@@ -198,3 +198,18 @@ def test_the_figures_without_an_output_are_those_with_one(asked):
     summary = json.loads((output / "summary.json").read_text())["benchmarks"]
     for result in results:
         assert result.numbers().items() <= summary[result.benchmark.name].items()
+
+
+def test_the_command_says_how_each_of_its_forms_is_used(capsys):
+    for flags, says in (([], "--from-policy"), (["--policy", "x"], "--sequences-at-once")):
+        with pytest.raises(SystemExit):
+            main(["evaluate", *flags, "--help"])
+        text = capsys.readouterr().out
+        assert says in text and "--policy DIR --suite paper" in text
+    assert "--config" not in text
+
+
+def test_a_policy_that_is_not_there_is_answered_in_one_line(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["evaluate", f"--policy={tmp_path / 'none'}", "--output", str(tmp_path / "out")])
+    assert stop.value.code == 2 and "none" in capsys.readouterr().err
