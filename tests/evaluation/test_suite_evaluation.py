@@ -158,6 +158,7 @@ def test_a_benchmark_without_a_short_enough_prompt_is_refused(asked):
         ask(replace(suite, benchmarks=short), policy, policy.parent / "short")
 
 
+@pytest.mark.slow
 def test_a_killed_evaluation_goes_on_where_it_was(asked, tmp_path, capsys):
     _, policy, whole, _ = asked
     make_suite(tmp_path / "data")
