@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from entropy_rl.data.instructions import ask_for_box
 from entropy_rl.data.rows import RowError, require, require_text
 from entropy_rl.data.tokenizers import ChatMessage
-from entropy_rl.rewards.math_answer import gsm8k_answer, last_boxed
+from entropy_rl.rewards.mathematics.extraction import gsm8k_answer, last_boxed
 
 Messages = tuple[ChatMessage, ...]
 

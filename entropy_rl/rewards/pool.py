@@ -18,7 +18,7 @@ from multiprocessing import Pipe
 from pathlib import Path
 from queue import SimpleQueue
 
-MATH_JUDGE = "entropy_rl.rewards.math_answer:judge"
+MATH_JUDGE = "entropy_rl.rewards.mathematics.judges:judge"
 
 _START_LIMIT_SECONDS = 60.0
 _PACKAGE_PARENT = str(Path(__file__).resolve().parents[2])

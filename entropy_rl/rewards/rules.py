@@ -36,7 +36,7 @@ class MathReward(Reward):
 
     @property
     def judge(self) -> str:
-        return "entropy_rl.rewards.math_answer:judge"
+        return "entropy_rl.rewards.mathematics.judges:judge"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class GSM8KReward(Reward):
 
     @property
     def judge(self) -> str:
-        return "entropy_rl.rewards.mathematics:judge_gsm8k"
+        return "entropy_rl.rewards.mathematics.judges:judge_gsm8k"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class MultipleChoiceReward(Reward):
 
     @property
     def judge(self) -> str:
-        return "entropy_rl.rewards.mathematics:judge_choice"
+        return "entropy_rl.rewards.mathematics.judges:judge_choice"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,7 +41,7 @@ def with_parts(response: str, answer: str, *, bonus: float = 0.0) -> Score:
 def heavy_modules_loaded(response: str, answer: str) -> float:
     """1 when a module that a worker must not pay for is loaded beside the mathematics judge."""
     import entropy_rl.rewards.countdown
-    import entropy_rl.rewards.math_answer  # noqa: F401
+    import entropy_rl.rewards.mathematics.judges  # noqa: F401
 
     return float(any(name in sys.modules for name in ("jax", "transformers", "torch", "flax", "grain")))
 

@@ -1,0 +1,78 @@
+r"""The judges of mathematics, for a `JudgePool`: each compares a response with a known answer.
+
+The known answer is a text, or a JSON list of texts of which any is right; one in \boxed{} is taken out of it.
+A response may cost any time and memory: the pool's limits bound it.
+"""
+
+import re
+
+from entropy_rl.rewards.mathematics.equality import how_equal
+from entropy_rl.rewards.mathematics.extraction import (
+    announced_choice,
+    choice_letters,
+    gsm8k_answer,
+    known_answers,
+    last_boxed,
+    only_number,
+)
+from entropy_rl.rewards.scores import Score
+
+MAX_ANSWER_CHARACTERS = 1000
+"""Longer boxed answers score 0 unread: no known answer comes near, and reading is slower than linear."""
+
+
+_CHOICE = re.compile(r"\\text(?:bf)?\{\([A-Z]\)\}|\([A-Z]\)")
+
+
+def judge(response: str, answer: str) -> Score:
+    r"""Right when the last \boxed{} of the response equals a known answer."""
+    boxed = last_boxed(response)
+    if boxed is None:
+        return Score(score=0.0, method="no box")
+    return _compare(boxed, known_answers(answer))
+
+
+def judge_gsm8k(response: str, answer: str) -> Score:
+    r"""Right when the number of the last \boxed{} or, without one, behind the last #### is the known one.
+
+    What stands around the number is ignored: "$1,234.00 a day" is 1234.
+    """
+    boxed = last_boxed(response)
+    given = boxed if boxed is not None else gsm8k_answer(response)
+    if given is None:
+        return Score(score=0.0, method="no box")
+    known = tuple(gsm8k_answer(one) or one for one in known_answers(answer))
+    return _compare(only_number(given) or given, known)
+
+
+def judge_choice(response: str, answer: str) -> Score:
+    r"""Right when the letter of the last \boxed{}, or else behind the last "answer is", is the known one.
+
+    A choice of several letters is right when all are, in any order. A box without a letter is compared with
+    the known answer as mathematics.
+    """
+    boxed = last_boxed(response)
+    given = boxed if boxed is not None else announced_choice(response)
+    if given is None:
+        return Score(score=0.0, method="no box")
+    known = known_answers(answer)
+    letters = choice_letters(given)
+    if letters is None:
+        return _compare(given, known)
+    is_right = letters in map(choice_letters, known)
+    return Score(score=float(is_right), method="choice", extracted=letters)
+
+
+def _compare(given: str, known: tuple[str, ...]) -> Score:
+    given = given.strip()
+    if len(given) > MAX_ANSWER_CHARACTERS:
+        return Score(score=0.0, method="too long", extracted=given[:MAX_ANSWER_CHARACTERS])
+    if given and given in map(str.strip, known):
+        return Score(score=1.0, method="exact", extracted=given)
+    for one in known:
+        if _CHOICE.fullmatch(one.strip()) and choice_letters(given) == choice_letters(one):
+            return Score(score=1.0, method="choice", extracted=given)
+        method = how_equal(one, given)
+        if method is not None:
+            return Score(score=1.0, method=method, extracted=given)
+    return Score(score=0.0, method="different", extracted=given)

@@ -1,0 +1,103 @@
+"""Numbers as they are written in answers, read exactly: no floating point, and bounds before arithmetic."""
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+
+MAX_DIGITS = 1000
+MAX_EXPONENT = 1000
+"""Larger powers of ten are not read as numbers."""
+MIN_ROUNDED_DIGITS = 6
+"""Significant digits that a decimal must have to stand for a number which it cannot write exactly."""
+
+_DECIMAL = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d*)?|\.\d+"
+_PLAIN = re.compile(_DECIMAL)
+_REPEATING = re.compile(r"(\d*)\.(\d*)\\overline\{(\d+)\}")
+_FRACTION = re.compile(rf"\\frac\{{(-?(?:{_DECIMAL}))\}}\{{(-?(?:{_DECIMAL}))\}}|({_DECIMAL})/({_DECIMAL})")
+_MIXED = re.compile(r"(\d+)\\frac\{(\d+)\}\{(\d+)\}")
+_POWER = r"\{?([+-]?\d{1,5})\}?"
+_SCIENTIFIC = re.compile(rf"({_DECIMAL})(?:[eE]|\\cdot10\^){_POWER}|10\^{_POWER}")
+_LARGE = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+_WITH_LARGE = re.compile(r"(.+?)(?:\\text\{)?(thousand|million|billion|trillion)\}?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrittenNumber:
+    """An exact value, and how finely it was written."""
+
+    value: Fraction
+    last_place: Fraction | None = None
+    """What one unit of the last decimal is worth; None for numbers without a decimal point."""
+
+
+def read_number(text: str) -> WrittenNumber | None:
+    r"""The number that a tidy text is, to its last character; None for everything else.
+
+    Read are 12, -1,234.5, .5, 1/2, \frac{1}{2}, 3\frac{1}{2} (three and a half), 0.\overline{3}, 1.5e-3,
+    1.5\cdot 10^{-3}, 10^{6}, and "2.5 million".
+    """
+    if len(text) > MAX_DIGITS:
+        return None
+    text = text.replace(" ", "")
+    negative = text.startswith("-")
+    number = _read_unsigned(text.removeprefix("-") if negative else text.removeprefix("+"))
+    if number is None or not negative:
+        return number
+    return WrittenNumber(value=-number.value, last_place=number.last_place)
+
+
+def _read_unsigned(text: str) -> WrittenNumber | None:
+    if _PLAIN.fullmatch(text):
+        return _decimal(text)
+    if match := _FRACTION.fullmatch(text):
+        above, below = (_decimal(part).value for part in match.groups() if part)
+        return WrittenNumber(value=above / below) if below else None
+    if match := _MIXED.fullmatch(text):
+        whole, above, below = map(int, match.groups())
+        return WrittenNumber(value=whole + Fraction(above, below)) if below else None
+    if match := _SCIENTIFIC.fullmatch(text):
+        return _scaled(_decimal(match[1] or "1"), int(match[2] or match[3]))
+    if match := _REPEATING.fullmatch(text):
+        whole, fixed, repeated = match.groups()
+        nines = (10 ** len(repeated) - 1) * 10 ** len(fixed)
+        value = _decimal(f"{whole or 0}.{fixed}").value + Fraction(int(repeated), nines)
+        return WrittenNumber(value=value)
+    if match := _WITH_LARGE.fullmatch(text):
+        number = read_number(match[1])
+        return number and _scaled(number, _LARGE[match[2]])
+    return None
+
+
+def _decimal(text: str) -> WrittenNumber:
+    text = text.replace(",", "")
+    whole, point, decimals = text.lstrip("-").partition(".")
+    value = Fraction(int(f"0{whole}{decimals}"), 10 ** len(decimals))
+    last_place = Fraction(1, 10 ** len(decimals)) if point and decimals else None
+    return WrittenNumber(value=-value if text.startswith("-") else value, last_place=last_place)
+
+
+def _scaled(number: WrittenNumber, exponent: int) -> WrittenNumber | None:
+    if abs(exponent) > MAX_EXPONENT:
+        return None
+    scale = Fraction(10) ** exponent
+    return WrittenNumber(
+        value=number.value * scale, last_place=number.last_place and number.last_place * scale
+    )
+
+
+def numbers_equal(one: WrittenNumber, other: WrittenNumber) -> bool:
+    """Equal exactly, or one is a decimal that stands for the other, as 0.333333 for 1/3 (but not 0.33)."""
+    if one.value == other.value:
+        return True
+    if (one.last_place is None) == (other.last_place is None):
+        return False
+    rounded, exact = (one, other) if one.last_place is not None else (other, one)
+    return stands_for(rounded, exact.value)
+
+
+def stands_for(rounded: WrittenNumber, exact: Fraction) -> bool:
+    """Whether a decimal of enough digits differs from a value by less than its last place."""
+    if rounded.last_place is None:
+        return False
+    num_digits = len(str(abs(rounded.value) // rounded.last_place))
+    return num_digits >= MIN_ROUNDED_DIGITS and abs(rounded.value - exact) < rounded.last_place
