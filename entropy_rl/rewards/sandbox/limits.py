@@ -38,6 +38,6 @@ class SandboxLimits:
             kind = "a whole number" if field.type is int else "a number"
             if field.type is not bool and not (isinstance(value, int | field.type) and value >= least):
                 raise ValueError(
-                    f"{field.name} must be {kind} of at least {least}; got {value}; raise it, or leave it out "
-                    "for the default"
+                    f"{field.name} must be {kind} of at least {least}; got {value}; raise it, or leave it "
+                    "out for the default"
                 )

@@ -1,0 +1,53 @@
+"""Where no sandbox can be made, programs are refused; weaker bounds are taken only when asked for."""
+
+import re
+
+import pytest
+
+from entropy_rl.rewards.sandbox.limits import SandboxLimits
+from entropy_rl.rewards.sandbox.system_calls import filter_instructions
+
+SOURCE = """
+import os, resource, socket
+try:
+    socket.socket()
+except PermissionError:
+    print("no sockets")
+print(dict(os.environ).keys() <= {"LC_CTYPE"}, os.getuid() != 0, sorted(os.listdir(".")))
+print(resource.getrlimit(resource.RLIMIT_NPROC)[1], resource.getrlimit(resource.RLIMIT_AS)[1] // 2**20)
+if os.fork() == 0:
+    os.setsid()
+    while True:
+        pass
+"""
+
+
+def test_without_namespaces_programs_are_refused_in_words(any_user):
+    outcome = any_user.run("print('it ran')", "--without-namespaces")
+    assert "stdout" not in outcome
+    assert "namespaces: " in outcome["refused"] and "bubblewrap: " in outcome["refused"]
+    assert re.search("allow user namespaces .*or install bubblewrap, or accept", outcome["refused"])
+
+
+def test_weaker_bounds_are_taken_when_asked_for_and_still_bound(any_user):
+    limits = {"accept_weaker": True, "num_processes": 1009, "memory_mib": 127}
+    outcome = any_user.run(SOURCE, "--without-namespaces", **limits)
+    if "interpreter" in outcome.get("refused", "") or "Permission denied" in outcome.get("refused", ""):
+        pytest.skip(f"an unprivileged user cannot reach this interpreter: {outcome['refused']}")
+    assert outcome["mechanism"] == "limits"
+    assert outcome["stdout"] == f"no sockets\nTrue True {['program.py', 'stdin']}\n1009 127\n", outcome
+    assert outcome["seconds"] < 5, "what the program left behind was ended"
+
+
+@pytest.mark.parametrize("limit", ["cpu_seconds", "wall_seconds", "memory_mib", "num_processes", "disk_mib"])
+def test_limits_that_nothing_can_run_under_are_errors(limit):
+    with pytest.raises(ValueError, match=f"{limit} must be a.* number of at least .*; got 0"):
+        SandboxLimits(**{limit: 0.0 if limit == "wall_seconds" else 0})
+
+
+def test_the_filter_is_known_for_the_processors_it_names():
+    for machine in ("x86_64", "aarch64"):
+        instructions = filter_instructions(machine)
+        assert len(instructions) % 8 == 0 and len(instructions) // 8 < 256, "a jump reaches 255 at most"
+    with pytest.raises(ValueError, match="known for .*got 'riscv64'"):
+        filter_instructions("riscv64")
