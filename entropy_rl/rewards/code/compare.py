@@ -47,8 +47,8 @@ def _close(expected: float, given: float, tolerance: float) -> bool:
 def same_value(expected: object, given: object, tolerance: float) -> bool:
     """Compares what a function returned with a value from JSON.
 
-    Tuples are lists there, and keys of dictionaries are strings. Reals may differ by `tolerance`, absolute
-    or relative; True is not 1.
+    Tuples are lists there, and keys of dictionaries are strings. Where the expected value is a
+    real, a number within `tolerance`, absolute or relative, will do; 1.0 is 1, and True is not.
     """
     if isinstance(expected, list) and isinstance(given, list | tuple):
         return len(expected) == len(given) and all(
@@ -61,6 +61,6 @@ def same_value(expected: object, given: object, tolerance: float) -> bool:
         )
     if isinstance(expected, bool) or isinstance(given, bool):
         return expected is given
-    if isinstance(expected, float) and isinstance(given, int | float):
-        return expected == given or _close(expected, given, tolerance)
+    if isinstance(expected, int | float) and isinstance(given, int | float):
+        return expected == given or (isinstance(expected, float) and _close(expected, given, tolerance))
     return type(expected) is type(given) and expected == given

@@ -1,0 +1,175 @@
+"""Programs judged by their tests: right, wrong, and those that try to be taken for right."""
+
+import json
+
+import pytest
+
+from entropy_rl.rewards.code.judge import judge, last_python_block
+from entropy_rl.rewards.sandbox.available import SandboxRefused
+from entropy_rl.rewards.scores import FIRST_CALL, Score
+
+ADD = "a, b = map(int, input().split())\nprint(a + b)"
+ADD_FUNCTION = "def add(a, b):\n    return a + b"
+BY_STDIN = {"inputs": ["2 3\n", "5 7\n", "11 13\n"], "outputs": ["5\n", "12\n", "24\n"]}
+BY_CALL = {"fn_name": "add", "inputs": [[2, 3], [5, 7], [11, 13]], "outputs": [5, 12, 24]}
+BY_ASSERTS = {"asserts": ["assert add(2, 3) == 5", "assert add(5, 7) == 12", "assert add(11, 13) == 24"]}
+BY_PROGRAM = {
+    "entry_point": "add",
+    "test": "def check(candidate):\n    for n in range(5):\n        assert candidate(n, 7) == n + 7",
+}
+ALL_FORMS = [BY_STDIN, BY_CALL, BY_ASSERTS, BY_PROGRAM]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _sandbox():
+    try:
+        judge(*FIRST_CALL)
+    except SandboxRefused as refusal:
+        pytest.skip(str(refusal))
+
+
+def judged(program: str, tests: dict, **settings) -> Score:
+    return judge(f"Here it is:\n```python\n{program}\n```\nDone.", json.dumps(tests), **settings)
+
+
+def solution_for(tests: dict) -> str:
+    return ADD if tests is BY_STDIN else ADD_FUNCTION
+
+
+@pytest.mark.parametrize("tests", ALL_FORMS, ids=["stdin", "call", "asserts", "program"])
+def test_a_right_program_passes_all_tests(tests):
+    num_tests = 1 if tests is BY_PROGRAM else 3
+    score = judged(solution_for(tests), tests)
+    assert score.score == 1 and score.method == f"passed {num_tests}/{num_tests}"
+    assert score.extracted == solution_for(tests) + "\n"
+
+
+@pytest.mark.parametrize("tests", ALL_FORMS, ids=["stdin", "call", "asserts", "program"])
+def test_a_wrong_program_scores_nothing_for_the_tests_it_passes(tests):
+    wrong = "print(5)" if tests is BY_STDIN else "def add(a, b):\n    return 5"
+    assert judged(wrong, tests) == Score(score=0.0, method="wrong answer", extracted=wrong + "\n")
+
+
+@pytest.mark.parametrize("tests", [BY_STDIN, BY_CALL, BY_ASSERTS], ids=["stdin", "call", "asserts"])
+def test_the_share_that_passed_is_the_score_by_choice(tests):
+    wrong = "print(5)" if tests is BY_STDIN else "def add(a, b):\n    return 5"
+    score = judged(wrong, tests, share=True)
+    assert score.score == pytest.approx(1 / 3) and score.method == "passed 1/3"
+    assert judged(wrong, tests, share=True, num_tests=1).score == 1
+
+
+CHEATS = {
+    "leaves early": "import sys\nsys.exit(0)",
+    "leaves at once": "import os\nos._exit(0)",
+    "says that all passed": "print('all passed')\nprint('passed 3/3')\nprint('{\"value\": 5}')",
+    "replaces what compares": (
+        "import builtins, json\n"
+        "class Same(int):\n"
+        "    __eq__ = __ne__ = __lt__ = __gt__ = lambda self, other: True\n"
+        "    __hash__ = int.__hash__\n"
+        "def add(a, b):\n    return Same(1)\n"
+        "builtins.AssertionError = ValueError\n"
+        "builtins.isinstance = lambda *_: True"
+    ),
+    "writes the reply itself": (
+        "import os\n"
+        "for descriptor in range(3, 20):\n"
+        "    for text in (b'{\"value\": 1}\\n', b'[true, true, true]\\n', b'passed 3/3\\n'):\n"
+        "        try:\n            os.write(descriptor, text)\n"
+        "        except OSError:\n            pass\n"
+        "def add(a, b):\n    os._exit(0)"
+    ),
+    "searches for what is expected": (
+        "import gc, glob, sys\n"
+        "def add(a, b):\n"
+        "    text = ''\n"
+        "    for path in glob.glob('/*') + glob.glob('/proc/[0-9]*/cmdline') + glob.glob('/tmp/*'):\n"
+        "        try:\n            text += open(path).read()\n"
+        "        except OSError:\n            pass\n"
+        "    frame = sys._getframe()\n"
+        "    while frame:\n"
+        "        text += repr(frame.f_locals) + repr(frame.f_globals)\n"
+        "        frame = frame.f_back\n"
+        "    text += repr(gc.get_objects())\n"
+        "    assert 'assert add' not in text and 'candidate' not in text\n"
+        "    raise SystemExit(0)"
+    ),
+    "passes off an error as success": "def add(a, b):\n    raise SystemExit(0)",
+    "raises what is not an exception": "def add(a, b):\n    raise KeyboardInterrupt",
+}
+
+
+@pytest.mark.parametrize("cheat", CHEATS)
+def test_a_program_that_cheats_scores_nothing(cheat):
+    for tests in (BY_STDIN, BY_CALL, BY_ASSERTS):
+        score = judged(CHEATS[cheat], tests)
+        assert score.score == 0, (tests, score)
+
+
+@pytest.mark.parametrize(
+    "method, program, sandbox",
+    [
+        ("time limit", "while True: pass", {"cpu_seconds": 1}),
+        ("time limit", "import time\ntime.sleep(60)", {"wall_seconds": 0.5}),
+        ("memory limit", "x = b'x' * (100 * 2**20)\nimport time\ntime.sleep(5)", {"memory_mib": 64}),
+        ("output limit", "while True: print('x' * 997)", {"output_kib": 3}),
+        ("error", "print(5)\nraise ValueError", {}),
+        ("error", "this is no Python", {}),
+    ],
+)
+def test_the_method_says_what_ended_a_program(method, program, sandbox):
+    # A process of its own limit's size ends in an error where Python notices first.
+    accepted = ("memory limit", "error") if method == "memory limit" else (method,)
+    assert judged(program, BY_STDIN, sandbox=sandbox).method in accepted
+
+
+def test_the_time_for_all_tests_ends_the_judging_of_a_slow_program():
+    slow = "import time\ntime.sleep(0.4)\n" + ADD
+    score = judged(slow, BY_STDIN, share=True, time_limit_seconds=0.8)
+    assert 0 < score.score < 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["2", "", "{", "[]", "{}", '{"inputs": []}', '{"inputs": [], "outputs": []}', '{"asserts": [1]}'],
+)
+def test_an_answer_without_tests_scores_nothing(answer):
+    assert judge(f"```python\n{ADD}\n```", answer) == Score(score=0.0, method="no tests")
+
+
+def test_the_last_closed_python_block_is_the_program():
+    assert last_python_block("no code") is None
+    assert last_python_block("```\nx\n```\n```cpp\ny\n```") is None
+    assert last_python_block("```python\n1\n```\n```Python\n2\n3\n```\n```text\n4\n```\n") == "2\n3\n"
+    assert last_python_block("```python\n1\n```\n```python\n2, and cut off") == "1\n"
+    assert judge("no code", json.dumps(BY_STDIN)).method == "no code block"
+
+
+CALLS = {
+    "a method of Solution": ("class Solution:\n    def add(self, a, b):\n        return a + b", BY_CALL),
+    "arguments as lines, values wrapped": (
+        "def f(s, n):\n    print('noise')\n    return s[::-1], {n: 2.0}",
+        {"fn_name": "f", "inputs": ['"ab"\n7'], "outputs": [[["ba", {"7": 2}]]]},
+    ),
+    "sets of tuples": ("def f(x):\n    return {x, (x, x)}", {"asserts": ["assert f(3) == set([3, (3, 3)])"]}),
+    "text before each test": (
+        "def f(x):\n    return x ** 0.5",
+        {"setup": "import math", "asserts": ["assert math.isclose(f(2) ** 2, 2)"]},
+    ),
+    "exceptions by name": (
+        "def f(x):\n    raise KeyError",
+        {"test": "try:\n    f(1)\n    assert False\nexcept KeyError:\n    pass"},
+    ),
+    "a function named like a built-in one": (
+        "def sum(a, b):\n    return a - b",
+        {"asserts": ["assert sum(7, 2) == 5"], "entry_point": "sum"},
+    ),
+    "long numbers": ("def f():\n    return 10 ** 5000", {"asserts": ["assert f() == 10 ** 5000"]}),
+    "generators": ("def f():\n    yield 1\n    yield 2", {"asserts": ["assert list(f()) == [1, 2]"]}),
+}
+
+
+@pytest.mark.parametrize("kind", CALLS)
+def test_calls_carry_plain_data_of_all_kinds(kind):
+    score = judged(*CALLS[kind])
+    assert score.score == 1, score
