@@ -13,6 +13,7 @@ COMMANDS = {
     "train": "Train a policy with GRPO, Clip-Cov or KL-Cov.",
     "sft": "Train a policy on demonstrations and write it as a Hugging Face folder.",
     "generate": "Sample completions of prompts, streamed to the terminal or as JSON lines.",
+    "grade": "Judge answers without a policy, by the rewards of training.",
     "score": "Print log-probs and entropies of given completions.",
     "data": "Look into a file of prompts: what is read, what is left out, what a policy sees.",
     "plan": "Tell whether a run fits slices of TPUs or nodes of GPUs, how fast it can be and what it costs.",

@@ -5,10 +5,12 @@ A rule is data. The processes that judge by it are in entropy_rl.rewards.judging
 
 import re
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 
+from entropy_rl.rewards.code import CODE_JUDGE
 from entropy_rl.rewards.pool import JudgeLimits
+from entropy_rl.rewards.sandbox.limits import SandboxLimits
 from entropy_rl.rewards.shaping import OverlongPenalty
 
 
@@ -55,6 +57,49 @@ class MultipleChoiceReward(Reward):
     @property
     def judge(self) -> str:
         return "entropy_rl.rewards.mathematics.judges:judge_choice"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodeReward(Reward):
+    """1 when the last Python block of a response passes every test of the answer, in a sandbox; else 0.
+
+    The forms of tests are told in entropy_rl.rewards.code.unit_tests.
+    """
+
+    limits: JudgeLimits = JudgeLimits(time_limit_seconds=40.0)
+    sandbox: SandboxLimits = SandboxLimits()
+    """What each run of the program may use."""
+    time_limit_seconds: float = 30.0
+    """For all tests of a response together; the limits of judging are a last resort and must be wider."""
+    share: bool = False
+    """Score the share of tests that are passed; right is still who passes all."""
+    num_tests: int | None = None
+    """Run only the first so many tests of each problem (None: all)."""
+    float_tolerance: float = 1e-6
+    """By how much real numbers may differ, absolute or relative."""
+
+    def __post_init__(self):
+        if not 0 < self.time_limit_seconds < self.limits.time_limit_seconds:
+            raise ValueError(
+                "time_limit_seconds must be above 0 and below limits.time_limit_seconds, where the judge is "
+                f"killed, got {self.time_limit_seconds} and {self.limits.time_limit_seconds}; raise it"
+            )
+        if self.num_tests is not None and self.num_tests < 1:
+            raise ValueError(f"num_tests must be at least 1, got {self.num_tests}; None runs all tests")
+
+    @property
+    def judge(self) -> str:
+        return CODE_JUDGE
+
+    @property
+    def settings(self) -> dict[str, object]:
+        return {
+            "share": self.share,
+            "num_tests": self.num_tests,
+            "float_tolerance": self.float_tolerance,
+            "time_limit_seconds": self.time_limit_seconds,
+            "sandbox": asdict(self.sandbox),
+        }
 
 
 @dataclass(frozen=True, kw_only=True)

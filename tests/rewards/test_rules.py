@@ -6,6 +6,7 @@ import pytest
 
 from entropy_rl.rewards.judging import Answered, Judges
 from entropy_rl.rewards.rules import (
+    CodeReward,
     CustomReward,
     FormatReward,
     GSM8KReward,
@@ -77,3 +78,24 @@ def test_a_function_that_is_not_named_with_its_module_is_refused(function):
 def test_a_pattern_that_is_no_regular_expression_is_refused():
     with pytest.raises(ValueError, match="must be a regular expression"):
         FormatReward(pattern="(")
+
+
+def test_tests_that_could_outlast_their_judge_are_refused():
+    with pytest.raises(ValueError, match="below limits.time_limit_seconds"):
+        CodeReward(time_limit_seconds=40.0)
+    with pytest.raises(ValueError, match="num_tests must be at least 1"):
+        CodeReward(num_tests=0)
+
+
+def test_programs_are_judged_by_the_tests_of_their_answer():
+    rules = RewardRules(default=CodeReward(share=True, num_tests=2))
+    tests = '{"fn_name": "add", "inputs": [[2, 3], [1, 1], [0, 0]], "outputs": [5, 3, 7]}'
+    program = "```python\ndef add(a, b):\n    return a + b\n```"
+    try:
+        judges = Judges(rules, num_workers=1).__enter__()
+    except ValueError as refusal:
+        pytest.skip(f"no sandbox can be made here: {refusal}")
+    with judges:
+        (judged,) = judges.judge([item(program, answer=tests)])
+    # The first two of three tests are run, and one of them is passed.
+    assert judged.judgement.score == 0.5 and judged.judgement.method == "passed 1/2"
