@@ -76,6 +76,8 @@ def draw(
 
 def _kept(weight_BV: Float[Array, "B V"], sampling: Sampling) -> Bool[Array, "B V"]:
     """Tokens that top-k and then top-p keep; equal weights are ranked by token id."""
+    if sampling.top_k == 1:  # needs no sort, which takes longer than all the rest of drawing
+        return jnp.arange(weight_BV.shape[-1])[None] == jnp.argmax(weight_BV, axis=-1, keepdims=True)
     order_BV = jnp.argsort(-weight_BV, axis=-1, stable=True)
     sorted_BV = jnp.take_along_axis(weight_BV, order_BV, axis=-1)
     rank_1V = jnp.arange(weight_BV.shape[-1])[None]
