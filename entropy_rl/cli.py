@@ -18,6 +18,7 @@ COMMANDS = {
     "data": "Look into a file of prompts: what is read, what is left out, what a policy sees.",
     "plan": "Tell whether a run fits slices of TPUs or nodes of GPUs, how fast it can be and what it costs.",
     "evaluate": "Measure a policy on held-out prompts, or by the paper's suite: average@n, pass@k, maj@k.",
+    "compare": "Draw runs over each other, and tell where each began and ended.",
     "export": "Write the policy of a run as a Hugging Face folder, which transformers loads.",
     "bench": "Time the parts of a training step.",
 }

@@ -61,7 +61,10 @@ def draw_run(path: Path | str, output: Path | str | None = None) -> list[Path]:
 
 
 def draw_comparison(
-    paths: Sequence[Path | str], output: Path | str, labels: Sequence[str] | None = None
+    paths: Sequence[Path | str],
+    output: Path | str,
+    labels: Sequence[str] | None = None,
+    compared: Sequence[tuple[str, str, str, bool]] = COMPARED,
 ) -> Path:
     """Draws several runs over each other into the PNG file `output`.
 
@@ -69,6 +72,7 @@ def draw_comparison(
         paths: folders of runs.
         output: the file to write.
         labels: what to call the runs; their names unless given.
+        compared: four metrics, each as in `COMPARED`.
 
     Raises:
         ValueError: no run is given, one is not there, or there is not a label a run.
@@ -85,7 +89,7 @@ def draw_comparison(
     with matplotlib.rc_context(panels.RC):
         figure = Figure(figsize=(11.0, 7.4), layout="constrained")
         grid = figure.subplots(2, 2, sharex=True)
-        for axes, (metric, title, ylabel, from_zero) in zip(grid.flat, COMPARED, strict=True):
+        for axes, (metric, title, ylabel, from_zero) in zip(grid.flat, compared, strict=True):
             panels.comparison_panel(axes, runs, metric, title, ylabel, from_zero=from_zero)
         _label_steps(*grid[-1])
         _legend_of_runs(figure, labels)

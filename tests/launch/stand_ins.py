@@ -49,7 +49,13 @@ class StandIns:
             command.chmod(0o755)
         return cls(folder)
 
-    def run(self, *command: str, answers: dict[str, list] | None = None, **environment: str):
+    def run(
+        self,
+        *command: str,
+        answers: dict[str, list] | None = None,
+        timeout_seconds: int = 60,
+        **environment: str,
+    ):
         """Runs a script of launch/. Answers go by pattern of the call; the last of a list is repeated."""
         (self.folder / "answers.json").write_text(json.dumps(answers or {}))
         (self.folder / "calls.jsonl").write_text("")
@@ -59,7 +65,7 @@ class StandIns:
             env=clean | {"PATH": f"{self.folder}:{os.environ['PATH']}", "POLL_SECONDS": "0"} | environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=timeout_seconds,
         )
 
     @property

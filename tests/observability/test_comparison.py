@@ -1,0 +1,45 @@
+"""Runs beside each other: the table says where each began and ended, the curves are drawn."""
+
+import json
+
+import pytest
+
+from entropy_rl.cli import main
+from entropy_rl.observability.comparison import COLUMNS, CURVES, write_comparison
+from entropy_rl.observability.metric_names import metric_of
+
+
+def write_run(folder, name, rows):
+    (folder / name).mkdir()
+    lines = (json.dumps({"step": step, **row}) + "\n" for step, row in enumerate(rows, start=1))
+    (folder / name / "metrics.jsonl").write_text("".join(lines))
+    return folder / name
+
+
+@pytest.fixture
+def runs(tmp_path):
+    first = [
+        {"policy/entropy": 0.5, "seconds/step": 1800.0},
+        {"policy/entropy": 0.25, "seconds/step": 1800.0, "heldout/accuracy": 0.75},
+        {"policy/entropy": 0.125, "seconds/step": 3600.0, "heldout/accuracy": 0.5},
+    ]
+    return [write_run(tmp_path, "one", first), write_run(tmp_path, "two", [{"policy/entropy": 0.5}])]
+
+
+def test_a_table_says_where_each_run_began_ended_and_was_best(runs, tmp_path):
+    table = write_comparison(runs, tmp_path / "new", ["A", "B"]).splitlines()
+    assert table[2] == "| A | 3 | 2.00 | 0.5 -> 0.125 | - | 0.75 -> 0.5 (best 0.75 at 2) | - | - |"
+    assert table[3] == "| B | 1 | 0.00 | 0.5 -> 0.5 | - | - | - | - |"
+    assert (tmp_path / "new/comparison.md").read_text().splitlines() == table
+    numbers = json.loads((tmp_path / "new/comparison.json").read_text())
+    assert numbers["A"]["steps"] == 3 and numbers["A"]["heldout/accuracy"]["last"] == 0.5
+    assert (tmp_path / "new/curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_command_takes_folders_and_prints_the_table(runs, tmp_path, capsys):
+    main(["compare", "--runs", *map(str, runs), "--output", str(tmp_path / "out")])
+    assert "| one | 3 |" in capsys.readouterr().out and (tmp_path / "out/curves.png").is_file()
+
+
+def test_what_is_compared_is_in_the_legend_of_metrics():
+    assert all(metric_of(name) for name in (*COLUMNS, *(name for name, *_ in CURVES)))
