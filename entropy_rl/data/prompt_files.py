@@ -142,10 +142,11 @@ class ReadReport:
 def read_prompts(source: PromptSource, *, first_id: int = 0, leave_out: Iterable[str] = ()) -> ReadReport:
     """Reads a source; its prompts get ids from `first_id` on, in the order of parts and rows.
 
-    Prompts whose text is in `leave_out`, or came before, count as duplicates. What is left out is logged,
-    malformed rows with file and line. Raises ValueError when a table cannot be read or has no usable row.
+    Prompts whose text is in `leave_out`, or came before, count as duplicates; only its words matter, not the
+    space between them. What is left out is logged, malformed rows with file and line. Raises ValueError when
+    a table cannot be read or has no usable row.
     """
-    answer_of, reports, num_prompts = dict.fromkeys(leave_out), [], 0
+    answer_of, reports, num_prompts = dict.fromkeys(map(_words, leave_out)), [], 0
     for part, table in enumerate(part.source for part in source.as_parts()):
         report = read_table(table, answer_of, part=part, first_id=first_id + num_prompts)
         _log_or_refuse(table, report)
@@ -162,7 +163,7 @@ def read_prompts(source: PromptSource, *, first_id: int = 0, leave_out: Iterable
 def read_table(
     table: PromptTable, answer_of: dict[str, str | None], *, part: int = 0, first_id: int = 0
 ) -> ReadReport:
-    """Reads a table, however little of it is usable. `answer_of` has the prompts seen before; it grows."""
+    """Reads a table, however little is usable. `answer_of` has the words of prompts seen before; it grows."""
     prompts, malformed, num_duplicates, num_contradictions = [], [], 0, 0
     for line, row in table.rows():
         origin = f"{table.name}:{line}"
@@ -171,11 +172,12 @@ def read_table(
         except RowError as error:
             malformed.append(f"{origin}: {error}")
             continue
-        if prompt.text in answer_of:
+        words = _words(prompt.text)
+        if words in answer_of:
             num_duplicates += 1
-            num_contradictions += answer_of[prompt.text] not in (None, prompt.answer)
+            num_contradictions += answer_of[words] not in (None, prompt.answer)
             continue
-        answer_of[prompt.text] = prompt.answer
+        answer_of[words] = prompt.answer
         prompts.append(prompt)
     return ReadReport(
         prompts=prompts,
@@ -183,6 +185,10 @@ def read_table(
         num_contradictions=num_contradictions,
         malformed=malformed,
     )
+
+
+def _words(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _plain(messages: Messages) -> str:

@@ -29,7 +29,7 @@ class Prompt:
 
     @property
     def text(self) -> str:
-        """What is asked, without system turns and chat template: the key by which duplicates are found."""
+        """What is asked, without system turns and chat template."""
         if isinstance(self.content, str):
             return self.content
         return "\n".join(message.content for message in self.content if message.role != "system")
