@@ -77,7 +77,10 @@ def _equal(a: Structure, b: Structure) -> str | None:
             return _weakest(_in_order(row, other) for row, other in zip(a.rows, b.rows, strict=True))
         case Collection(), Collection():
             return _in_any_order(a.items, b.items)
-        case (Collection(kind="list"), Sequence()) | (Sequence(), Collection(kind="list")):
+        case (Collection(kind="list"), Sequence(opening="(", closing=")")) | (
+            Sequence(opening="(", closing=")"),
+            Collection(kind="list"),
+        ):
             return _in_order(a.items, b.items)
         case (Collection(kind="braces", items=(item,)), Value(text=text)) | (
             Value(text=text),
@@ -151,6 +154,8 @@ def _in_order(items: tuple[str, ...], others: tuple[str, ...]) -> str | None:
 
 
 def _in_any_order(items: tuple[str, ...], others: tuple[str, ...]) -> str | None:
+    if len(items) != len(others):
+        items, others = _both_signs(items), _both_signs(others)
     if len(items) != len(others) or len(items) > MAX_ITEMS:
         return None
     if _num_names(items) != _num_names(others):  # "a=1, b=2" for "1, 2": the order says what is what
@@ -165,6 +170,16 @@ def _in_any_order(items: tuple[str, ...], others: tuple[str, ...]) -> str | None
         else:
             return None
     return _weakest(methods)
+
+
+def _both_signs(items: tuple[str, ...]) -> tuple[str, ...]:
+    """The items, each that holds a plus-minus sign as the two that it stands for."""
+    read = [(item, read_structure(item)) for item in items]
+    return tuple(
+        one
+        for item, structure in read
+        for one in (structure.items if isinstance(structure, Collection) and r"\pm" in item else (item,))
+    )
 
 
 def _num_names(items: tuple[str, ...]) -> int:

@@ -21,7 +21,7 @@ MAX_ANSWER_CHARACTERS = 1000
 """Longer boxed answers score 0 unread: no known answer comes near, and reading is slower than linear."""
 
 
-_CHOICE = re.compile(r"\\text(?:bf)?\{\([A-Z]\)\}|\([A-Z]\)")
+_MARKED_CHOICE = re.compile(r"\\text(?:bf)?\{\(?[A-Z]\)?\}|\([A-Z]\)")
 
 
 def judge(response: str, answer: str) -> Score:
@@ -70,9 +70,16 @@ def _compare(given: str, known: tuple[str, ...]) -> Score:
     if given and given in map(str.strip, known):
         return Score(score=1.0, method="exact", extracted=given)
     for one in known:
-        if _CHOICE.fullmatch(one.strip()) and choice_letters(given) == choice_letters(one):
+        if _same_choice(one.strip(), given):
             return Score(score=1.0, method="choice", extracted=given)
         method = how_equal(one, given)
         if method is not None:
             return Score(score=1.0, method=method, extracted=given)
     return Score(score=0.0, method="different", extracted=given)
+
+
+def _same_choice(known: str, given: str) -> bool:
+    r"""Whether both are one letter, in a form that says so for one of them: (C), \text{(C)}."""
+    letter = choice_letters(known)
+    is_choice = any(_MARKED_CHOICE.fullmatch(text) for text in (known, given))
+    return is_choice and letter is not None and letter == choice_letters(given)

@@ -17,8 +17,6 @@ _FRACTION = re.compile(rf"\\frac\{{(-?(?:{_DECIMAL}))\}}\{{(-?(?:{_DECIMAL}))\}}
 _MIXED = re.compile(r"(\d+)\\frac\{(\d+)\}\{(\d+)\}")
 _POWER = r"\{?([+-]?\d{1,5})\}?"
 _SCIENTIFIC = re.compile(rf"({_DECIMAL})(?:[eE]|\\cdot10\^){_POWER}|10\^{_POWER}")
-_LARGE = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
-_WITH_LARGE = re.compile(r"(.+?)(?:\\text\{)?(thousand|million|billion|trillion)\}?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +32,10 @@ def read_number(text: str) -> WrittenNumber | None:
     r"""The number that a tidy text is, to its last character; None for everything else.
 
     Read are 12, -1,234.5, .5, 1/2, \frac{1}{2}, 3\frac{1}{2} (three and a half), 0.\overline{3}, 1.5e-3,
-    1.5\cdot 10^{-3}, 10^{6}, and "2.5 million".
+    1.5\cdot10^{-3} and 10^{6}.
     """
     if len(text) > MAX_DIGITS:
         return None
-    text = text.replace(" ", "")
     negative = text.startswith("-")
     number = _read_unsigned(text.removeprefix("-") if negative else text.removeprefix("+"))
     if number is None or not negative:
@@ -62,9 +59,6 @@ def _read_unsigned(text: str) -> WrittenNumber | None:
         nines = (10 ** len(repeated) - 1) * 10 ** len(fixed)
         value = _decimal(f"{whole or 0}.{fixed}").value + Fraction(int(repeated), nines)
         return WrittenNumber(value=value)
-    if match := _WITH_LARGE.fullmatch(text):
-        number = read_number(match[1])
-        return number and _scaled(number, _LARGE[match[2]])
     return None
 
 

@@ -69,6 +69,10 @@ _REPLACEMENTS = tuple(
 _NUMBERS = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
+        *(
+            (rf"(?<=\d) ?(?:{name}" + _END + rf"|\\text\{{{name}\}})", rf"\\cdot10^{{{power}}}")
+            for name, power in (("thousand", 3), ("million", 6), ("billion", 9), ("trillion", 12))
+        ),
         (r"(?<=\d)\{([a-zA-Z]{2,})\}", r"\\text{\1}"),  # \text was lost, in MATH's answer column
         (r"(?<![\d.,])(\d{1,3}) (?=\d{3}(?: \d{3})*(?![\d/]))|(?<=\d) (?=\d{3}(?: \d{3})*(?![\d/]))", r"\1"),
         (r"(?<![\d/.])(\d+) (\d+)/(\d+)(?![\d/.])", r"\1\\frac{\2}{\3}"),
@@ -96,10 +100,11 @@ def tidy(text: str) -> str:
     text = _WRAPPER.sub(_words, text)
     for pattern, replacement in _REPLACEMENTS:
         text = pattern.sub(replacement, text)
+    text = re.sub(" +", " ", text)
     text = _braced_denominators(_BARE_ARGUMENT.sub(r"\\\1{\2}", text))
     for pattern, replacement in _NUMBERS:
         text = pattern.sub(replacement, text)
-    text = _NEEDLESS_SPACE.sub("", re.sub(" +", " ", text)).strip().rstrip(_PUNCTUATION)
+    text = _NEEDLESS_SPACE.sub("", text).strip().rstrip(_PUNCTUATION)
     return _without_outer_braces(text)
 
 

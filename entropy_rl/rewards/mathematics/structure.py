@@ -77,9 +77,10 @@ def read_structure(text: str, *, thousands: bool = True) -> Structure:
     items, _ = split(text, _UNION)
     if len(items) > 1:
         return Collection(kind="union", items=items)
-    if len(_SIGNS.findall(text)) == 1 and r"\mp" not in text:
+    structure = _read_bracketed(text)
+    if isinstance(structure, Value) and len(_SIGNS.findall(text)) == 1 and r"\mp" not in text:
         return Collection(kind="list", items=(_SIGNS.sub("+", text), _SIGNS.sub("-", text)))
-    return _read_bracketed(text)
+    return structure
 
 
 def _read_bracketed(text: str) -> Structure:

@@ -45,6 +45,7 @@ _FACTORIAL_OF_MORE = re.compile(r"[!\^][^+\-,]*\)!")
 _BINOMIAL = re.compile(r"\\binom\{(\d+)\}")
 _DEGREES = re.compile(r"(\d+(?:\.\d+)?)\^\\circ ?")
 _MARKED_INDEX = re.compile(r"_\{?\\text\{(\w+)\}\}?")
+_VARIABLE = re.compile(r"(?<![\\a-zA-Z])[a-df-hj-zA-DF-HJ-Z](?![a-zA-Z])")
 _CONVERSION = ConversionConfig(lowercase_symbols=False)
 
 
@@ -59,6 +60,8 @@ _REFUSALS += (TypeError, ValueError)
 
 def expressions_equal(one: str, other: str) -> str | None:
     """How two tidy texts were found equal, "math-verify" or "numeric"; None when they were not."""
+    if any(read_number(a) and _VARIABLE.search(b) for a, b in ((one, other), (other, one))):
+        return None  # most wrong answers end here, before the parser has cost anything
     try:
         a, b = _read(one), _read(other)
         agree = _values_agree(a, b)

@@ -53,6 +53,7 @@ _TOKEN = re.compile(r"\\text\{([^{}]*)\}|\^\{?(-?\d)\}?|(/)|\\cdot|([a-zA-Z]+)|[
 _WORD = re.compile("[a-zA-Z]+|/")
 _BEHIND = re.compile(r"(?:\\text\{[^{}]*\}|\^\{?-?\d\}?|/|\\cdot|[ .]|[a-zA-Z]+(?![a-zA-Z({]))+")
 _VALUE_END = re.compile(r".*[\d})!.]|.*\\pi", re.DOTALL)
+_FUNCTION = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-zA-Z])")  # its argument has the degrees
 _TEMPERATURE = re.compile(r"\^\\circ(?:\\text\{)?([CF])\}?")
 
 
@@ -78,7 +79,7 @@ def split_unit(text: str) -> tuple[str, Unit | None]:
     if text.startswith((r"\$", r"-\$")):
         return text.replace(r"\$", "", 1), _DOLLAR
     for suffix, unit in _SIGNS.items():
-        if text.endswith(suffix) and len(text) > len(suffix):
+        if text.endswith(suffix) and len(text) > len(suffix) and not _FUNCTION.search(text):
             return text.removesuffix(suffix), unit
     if match := _TEMPERATURE.search(text):
         if match.end() == len(text):
