@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import jax
 from etils import epath
@@ -12,6 +12,7 @@ from etils import epath
 from entropy_rl.data.prompts import Prompt
 from entropy_rl.data.tasks import CountdownTask, Task
 from entropy_rl.data.tokenizers import Tokenizer
+from entropy_rl.dynamic_sampling import DynamicSampling
 from entropy_rl.kernel_choice import KernelConfig, Kernels, selector_beside
 from entropy_rl.models.config import Qwen2Config
 from entropy_rl.models.policy import Policy
@@ -33,6 +34,8 @@ from entropy_rl.training.warm_start import WarmStart
 from entropy_rl.validation import Schedule, Validation
 
 Dtype = Literal["float32", "bfloat16"]
+Stream = Literal["init", "sampler", "selection", "evaluation", "sampler of more"]
+"""Uses of random numbers; a new one goes to the end, or old runs could not be repeated."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +146,8 @@ class RunConfig:
     advantage: GroupAdvantage = GroupAdvantage()
     aggregation: Aggregation = TokenMean()
     regularizer: Regularizer = Regularizer()
+    dynamic_sampling: DynamicSampling | None = None
+    """Learn only from groups that pass a filter, and sample until there are enough (None: from all)."""
     mesh: MeshConfig = MeshConfig()
     kernels: KernelConfig = KernelConfig()
     evaluation: Evaluation | None = Evaluation()
@@ -177,12 +182,8 @@ class RunConfig:
                 "num_steps, checkpoint_every_steps and max_skipped_updates must be at least 1, got "
                 f"{self.num_steps}, {self.checkpoint_every_steps} and {self.max_skipped_updates}"
             )
-        shards, wave = self.num_shards, self.batch.prompts_per_wave
-        if wave is not None and (wave % shards or not 0 < wave <= self.batch.prompts_per_step):
-            raise ValueError(
-                f"batch.prompts_per_wave must be a multiple of mesh.data * mesh.fsdp = {shards} and at most "
-                f"batch.prompts_per_step = {self.batch.prompts_per_step}, got {wave}"
-            )
+        self._check_rollouts()
+        shards = self.num_shards
         rows_at_once = {"batch.prompts_per_update": self.batch.prompts_per_update}
         match self.batch.layout:
             case Padded(num_microbatches=number):
@@ -198,6 +199,27 @@ class RunConfig:
                 raise ValueError(
                     f"{axes} must divide {what}, got {shards} and {number}; change the one or the other"
                 )
+
+    def _check_rollouts(self) -> None:
+        batch, shards, wave = self.batch, self.num_shards, self.batch.prompts_per_wave
+        size, prompts = "batch.prompts_per_step", batch.prompts_per_step
+        if self.dynamic_sampling is not None:
+            self.dynamic_sampling.check(
+                prompts_per_step=prompts, samples_per_prompt=batch.samples_per_prompt, num_shards=shards
+            )
+            if self.dynamic_sampling.prompts_per_gen_batch is not None:
+                size, prompts = "dynamic_sampling.prompts_per_gen_batch", self.prompts_per_gen_batch
+        if wave is not None and (wave % shards or not 0 < wave <= prompts):
+            raise ValueError(
+                f"batch.prompts_per_wave must be a multiple of mesh.data * mesh.fsdp = {shards} and at most "
+                f"{size} = {prompts}, got {wave}"
+            )
+
+    @property
+    def prompts_per_gen_batch(self) -> int:
+        """Prompts that are read and sampled at a time: those of a step, unless dynamic sampling has its own."""
+        given = None if self.dynamic_sampling is None else self.dynamic_sampling.prompts_per_gen_batch
+        return given or self.batch.prompts_per_step
 
     @property
     def num_shards(self) -> int:
@@ -218,10 +240,16 @@ class RunConfig:
     def _lasting_folder(self) -> epath.Path:
         return epath.Path(self.runs_folder if self.checkpoint_folder is None else self.checkpoint_folder)
 
-    def key(self, stream: Literal["init", "sampler", "selection", "evaluation"], step: int = 0) -> jax.Array:
+    def key(self, stream: Stream, step: int = 0) -> jax.Array:
         """Random key of one use at one step; together they are all the randomness of a run."""
-        number = ("init", "sampler", "selection", "evaluation").index(stream)
+        number = get_args(Stream).index(stream)
         return jax.random.fold_in(jax.random.fold_in(jax.random.key(self.seed), number), step)
+
+    def sampler_key(self, step: int, gen_batch: int) -> jax.Array:
+        """Random key of one generation batch of a step; the first one's is that without dynamic sampling."""
+        if gen_batch == 0:
+            return self.key("sampler", step)
+        return jax.random.fold_in(self.key("sampler of more", step), gen_batch)
 
     def sampler(self, policy: Policy, tokenizer: Tokenizer) -> Sampler:
         """The sampler of the training rollouts."""

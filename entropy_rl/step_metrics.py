@@ -2,10 +2,14 @@
 
 from entropy_rl.evaluation import RolloutGrades
 from entropy_rl.observability.clock import Clock
+from entropy_rl.step_batch import Collected
+from entropy_rl.training.learner import TrainState
 
 
-def reward_metrics(graded: RolloutGrades) -> dict[str, float | int]:
-    """Rewards of all groups, before any filtering."""
+def reward_metrics(graded: RolloutGrades | None) -> dict[str, float | int]:
+    """Rewards of all groups that were sampled, before any filtering."""
+    if graded is None:
+        return {}
     grades = graded.grades
     correct_PG = grades.correct_PG
     return {
@@ -19,13 +23,25 @@ def reward_metrics(graded: RolloutGrades) -> dict[str, float | int]:
     }
 
 
-def time_metrics(clock: Clock, graded: RolloutGrades) -> dict[str, float | int]:
-    """Seconds of each phase and of the whole step; tokens, or responses, a second."""
-    num_tokens = int(graded.length_PG.sum())
+def time_metrics(clock: Clock, collected: Collected) -> dict[str, float | int]:
+    """Seconds of each phase and of the whole step; tokens, or responses, a second, of what there was."""
+    graded, batch = collected.graded, collected.batch
+    metrics = {f"seconds/{phase}": seconds for phase, seconds in clock.seconds.items()}
+    metrics["seconds/step"] = clock.total_seconds
+    if graded is not None:
+        num_tokens = int(graded.length_PG.sum())
+        metrics["throughput/rollout_tokens_per_second"] = num_tokens / clock.seconds["rollout"]
+        metrics["throughput/judged_responses_per_second"] = graded.grades.responses_per_second
+    if batch is not None:
+        metrics["throughput/update_tokens_per_second"] = batch.num_tokens / clock.seconds["update"]
+    return metrics
+
+
+def no_updates(state: TrainState) -> dict[str, int]:
+    """What `learn` reports, of a step that had nothing to learn from."""
+    skipped_in_a_row = int(state.num_skipped_in_a_row)
     return {
-        **{f"seconds/{phase}": seconds for phase, seconds in clock.seconds.items()},
-        "seconds/step": clock.total_seconds,
-        "throughput/rollout_tokens_per_second": num_tokens / clock.seconds["rollout"],
-        "throughput/update_tokens_per_second": num_tokens / clock.seconds["update"],
-        "throughput/judged_responses_per_second": graded.grades.responses_per_second,
+        "optimizer/updates": 0,
+        "optimizer/skipped_updates": 0,
+        "optimizer/skipped_in_a_row": skipped_in_a_row,
     }

@@ -59,46 +59,88 @@ class Workbench:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class RunState:
+    """All arrays that steps change."""
+
+    learned: TrainState
+    surplus: GroupPool | None
+    """Groups that dynamic sampling has left for the next step; None without it."""
+
+
 def take_step(
     bench: Workbench,
     grader: Grader,
-    state: TrainState,
+    state: RunState,
     step: int,
     on_pause: Callable[[], None] = lambda: None,
-) -> tuple[TrainState, dict[str, float | int]]:
-    """One rollout and all of its updates; `state` is donated once the rollout is there.
+) -> tuple[RunState, dict[str, float | int]]:
+    """The rollouts of one step and all of its updates; `state.learned` is donated once these begin.
 
     `on_pause` is called now and then until the first update; what it raises leaves `state` as it was.
     """
     config, clock = bench.config, Clock()
-    batch = next(bench.prompts)
-    working = state.params
-    if bench.sampler.needs_working_params(state.params):
-        with clock("reshard"):
-            working = jax.block_until_ready(bench.sampler.working_params(state.params))
-    with clock("rollout"):
-        prompts = (batch.prompt_ids_PS, batch.prompt_mask_PS, batch.prompt_id_P)
-        prompts = to_global(prompts, bench.placement)
-        rollout = bench.sampler(working, *prompts, config.key("sampler", step), on_pause=on_pause)
-        jax.block_until_ready(rollout)
-    del working  # updates need its memory
-    with clock("reward"):
-        graded = grade_rollout(rollout, batch.prompts, bench.start.tokenizer, grader, bench.placement)
+    collected = collect(bench, grader, state, step, clock, on_pause)
+    batch, learned = collected.batch, state.learned
     on_pause()
-    adv_PG = np.asarray(config.advantage(jnp.asarray(graded.grades.reward_PG)))
-    ref_logp_PGT = None
-    if bench.ref_params is not None:
-        with clock("ref_logp"):
-            ref_logp_PGT, _ = jax.block_until_ready(bench.learner.log_probs(bench.ref_params, rollout))
-    state, metrics = learn(
-        bench.learner,
-        state,
-        rollout,
-        to_global(adv_PG, bench.placement),
-        config.key("selection", step),
+    if batch is None:
+        metrics = no_updates(learned)
+    else:
+        adv_PG = np.asarray(config.advantage(jnp.asarray(batch.reward_PG)))
+        ref_logp_PGT = None
+        if bench.ref_params is not None:
+            with clock("ref_logp"):
+                reference = bench.learner.log_probs(bench.ref_params, batch.rollout)
+                ref_logp_PGT, _ = jax.block_until_ready(reference)
+        learned, metrics = learn(
+            bench.learner,
+            learned,
+            batch.rollout,
+            to_global(adv_PG, bench.placement),
+            config.key("selection", step),
+            prompts_per_update=config.batch.prompts_per_update,
+            num_updates=batch.num_updates,
+            ref_logp_PGT=ref_logp_PGT,
+            stale_P=None if batch.stale_P is None else to_global(batch.stale_P, bench.placement),
+            clock=clock,
+            on_pause=on_pause,
+        )
+    metrics = metrics | collected.metrics | reward_metrics(collected.graded) | time_metrics(clock, collected)
+    return RunState(learned=learned, surplus=collected.surplus), metrics
+
+
+def collect(
+    bench: Workbench, grader: Grader, state: RunState, step: int, clock: Clock, on_pause: Callable[[], None]
+) -> Collected:
+    """Prompts -> rollout -> rewards: once, or with dynamic sampling until there is enough to learn from."""
+    config, params = bench.config, state.learned.params
+
+    @cache
+    def working():  # freed on return: updates need its memory
+        if not bench.sampler.needs_working_params(params):
+            return params
+        with clock("reshard"):
+            return jax.block_until_ready(bench.sampler.working_params(params))
+
+    def generate(number: int) -> Generation:
+        batch, working_params = next(bench.prompts), working()
+        with clock("rollout"):
+            prompts = (batch.prompt_ids_PS, batch.prompt_mask_PS, batch.prompt_id_P)
+            prompts = to_global(prompts, bench.placement)
+            key = config.sampler_key(step, number)
+            rollout = bench.sampler(working_params, *prompts, key, on_pause=on_pause)
+            jax.block_until_ready(rollout)
+        with clock("reward"):
+            graded = grade_rollout(rollout, batch.prompts, bench.start.tokenizer, grader, bench.placement)
+        return Generation(prompt_id_P=batch.prompt_id_P, rollout=rollout, graded=graded)
+
+    if config.dynamic_sampling is None:
+        return whole(generate(0), config.batch.updates_per_step)
+    return fill(
+        config.dynamic_sampling,
+        state.surplus,
+        generate,
+        step=step,
+        prompts_per_step=config.batch.prompts_per_step,
         prompts_per_update=config.batch.prompts_per_update,
-        ref_logp_PGT=ref_logp_PGT,
-        clock=clock,
-        on_pause=on_pause,
     )
-    return state, metrics | reward_metrics(graded) | time_metrics(clock, graded)

@@ -5,7 +5,7 @@ from functools import cache
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from entropy_rl.observability.clock import Clock
 from entropy_rl.training.batch import Minibatch
@@ -22,11 +22,17 @@ def learn(
     key: jax.Array,
     *,
     prompts_per_update: int,
+    num_updates: int | None = None,
     ref_logp_PGT: Float[Array, "P G T"] | None = None,
+    stale_P: Bool[Array, " P"] | None = None,
     clock: Clock | None = None,
     on_pause: Callable[[], None] = lambda: None,
 ) -> tuple[TrainState, dict[str, float | int]]:
     """Updates on consecutive mini-batches of whole groups; returns the state and the metrics of the step.
+
+    Only the first `num_updates` mini-batches are learned from (None: all). Groups without a token in any
+    response change nothing. Those of `stale_P` were sampled before this step (None: none was): what they tell
+    of sampler and learner is reported apart.
 
     `state` is donated to the first update, before which `on_pause` is called. Mini-batches lie on the devices
     as the rollout does. How they are packed is decided before the first update, so that the host waits for
@@ -37,16 +43,17 @@ def learn(
     tokens must be chosen before the first micro-batch's gradient (`Learner.needs_first_old_logp`).
     """
     clock = clock or Clock()
+    num_updates = num_updates or len(adv_PG) // prompts_per_update
     parts = [
-        _prompts((rollout, adv_PG, ref_logp_PGT), start, prompts_per_update)
-        for start in range(0, adv_PG.shape[0], prompts_per_update)
+        _prompts((rollout, adv_PG, ref_logp_PGT), number * prompts_per_update, prompts_per_update)
+        for number in range(num_updates)
     ]
     with clock("old_logp"):
         packings = [learner.packing(part) for part, *_ in parts]
         first = 0 if learner.needs_first_old_logp else 1
         known = {
             number: learner.log_probs(state.params, parts[number][0], packing=packings[number])
-            for number in range(first, len(parts))
+            for number in range(first, num_updates)
         }
         jax.block_until_ready(known)
     on_pause()
@@ -65,11 +72,11 @@ def learn(
             state, report = learner.update(state, batch, fold_key, packing=packings[number])
             reports.append(report)
         jax.block_until_ready(state)
-    before = [(reports[0].logp_PGT, reports[0].entropy_PGT), *(known[n] for n in range(1, len(parts)))]
-    of_rollout = rollout_metrics(rollout, *zip(*before, strict=True))
+    before = [(reports[0].logp_PGT, reports[0].entropy_PGT), *(known[n] for n in range(1, num_updates))]
+    of_rollout = rollout_metrics(rollout, *zip(*before, strict=True), stale_P)
     of_rollout, *of_updates = jax.device_get([of_rollout, *(report.metrics for report in reports)])
     metrics = _scalars(of_rollout) | over_updates([_scalars(metrics) for metrics in of_updates])
-    return state, metrics | _pass_metrics(learner, len(parts), len(known), metrics["passes/selection"])
+    return state, metrics | _pass_metrics(learner, num_updates, len(known), metrics["passes/selection"])
 
 
 def _prompts(tree, start: int, number: int):
@@ -92,9 +99,13 @@ def _cut_into(shardings: tuple[jax.sharding.Sharding, ...], number: int):
 def _pass_metrics(
     learner: Learner, num_updates: int, num_old_logp: int, num_selection: int
 ) -> dict[str, int]:
-    """Forward passes of a mini-batch beside those of the gradient: made, and left out in the first update."""
+    """Updates; forward passes beside those of their gradients: made, and left out in the first update."""
     num_usual = num_updates * (2 if learner.chooses_ahead else 1)
-    return {"passes/old_logp": num_old_logp, "passes/saved": num_usual - num_old_logp - num_selection}
+    return {
+        "optimizer/updates": num_updates,
+        "passes/old_logp": num_old_logp,
+        "passes/saved": num_usual - num_old_logp - num_selection,
+    }
 
 
 def _scalars(metrics: dict) -> dict[str, float | int]:

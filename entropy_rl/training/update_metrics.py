@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from entropy_rl.objectives import (
     PolicyObjective,
@@ -46,24 +46,46 @@ def rollout_metrics(
     rollout: Rollout,
     logp_PGT: tuple[Float[Array, "_ G T"], ...],
     entropy_PGT: tuple[Float[Array, "_ G T"], ...],
+    stale_P: Bool[Array, " P"] | None = None,
 ) -> dict[str, Array]:
     """Entropy, lengths and sampler-learner gap; log-probs are the learner's before the updates.
 
-    They come in parts that follow one another, one for each mini-batch.
+    They come in parts that follow one another, one for each mini-batch from the first on; prompts beyond them
+    are not looked at. In stale groups the gap is between two policies, and reported as such.
     """
     logp_PGT, entropy_PGT = jnp.concatenate(logp_PGT), jnp.concatenate(entropy_PGT)
+    rollout, stale_P = jax.tree.map(lambda x: x[: len(logp_PGT)], (rollout, stale_P))
     num_tokens = rollout.response_mask_PGT.shape[-1]
     mask_BT = rollout.response_mask_PGT.reshape(-1, num_tokens)
     gap_BT = jnp.abs(rollout.logp_PGT - logp_PGT).reshape(mask_BT.shape)
     length_B = mask_BT.sum(axis=1, dtype=jnp.int32)
     return {
         **entropy_metrics(entropy_PGT.reshape(mask_BT.shape), mask_BT),
-        "length/mean": length_B.mean(),
+        "length/mean": length_B.mean(where=length_B > 0),
         "length/max": length_B.max(),
-        "length/min": length_B.min(),
-        "mismatch/logp_gap_max": jnp.max(gap_BT, where=mask_BT, initial=0.0),
-        "mismatch/logp_gap_mean": masked_mean(gap_BT, mask_BT),
+        "length/min": length_B.min(where=length_B > 0, initial=num_tokens),
+        **_gaps(gap_BT, mask_BT, stale_P),
     }
+
+
+def _gaps(gap_BT, mask_BT, stale_P) -> dict[str, Array]:
+    """Of log-probs of sampler and learner, where these had the same parameters; where not, under its own name.
+
+    Over no token it is nan, which no one takes for a good fit.
+    """
+    if stale_P is None:
+        fresh_BT, staleness = mask_BT, {}
+    else:
+        stale_BT = mask_BT & jnp.repeat(stale_P, len(mask_BT) // len(stale_P))[:, None]
+        fresh_BT = mask_BT & ~stale_BT
+        staleness = {"staleness/logp_gap_mean": masked_mean(gap_BT, stale_BT)}
+    gaps = {
+        "mismatch/logp_gap_max": jnp.max(gap_BT, where=fresh_BT, initial=0.0),
+        "mismatch/logp_gap_mean": masked_mean(gap_BT, fresh_BT),
+    }
+    if stale_P is not None:
+        gaps = {name: jnp.where(fresh_BT.any(), gap, jnp.nan) for name, gap in gaps.items()}
+    return gaps | staleness
 
 
 SUMMED = (
