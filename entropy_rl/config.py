@@ -84,11 +84,6 @@ class BatchConfig:
         """Optimiser updates made from one rollout."""
         return self.prompts_per_step // self.prompts_per_update
 
-    @property
-    def sequences_at_once(self) -> int:
-        """Responses that are sampled together: those of a wave."""
-        return (self.prompts_per_wave or self.prompts_per_step) * self.samples_per_prompt
-
     def __post_init__(self):
         numbers = {"prompts_per_step": self.prompts_per_step, "prompts_per_update": self.prompts_per_update}
         if isinstance(self.layout, Padded):
@@ -217,9 +212,14 @@ class RunConfig:
 
     @property
     def prompts_per_gen_batch(self) -> int:
-        """Prompts that are read and sampled at a time: those of a step, unless dynamic sampling has its own."""
+        """Prompts that are read and sampled at a time: those of a step, unless dynamic sampling differs."""
         given = None if self.dynamic_sampling is None else self.dynamic_sampling.prompts_per_gen_batch
         return given or self.batch.prompts_per_step
+
+    @property
+    def sequences_at_once(self) -> int:
+        """Responses that are sampled together: those of a wave."""
+        return (self.batch.prompts_per_wave or self.prompts_per_gen_batch) * self.batch.samples_per_prompt
 
     @property
     def num_shards(self) -> int:
@@ -266,8 +266,7 @@ class RunConfig:
     def evaluation_sampler(self, policy: Policy, tokenizer: Tokenizer, *, greedy: bool = False) -> Sampler:
         """The sampler of held-out prompts; there must be an evaluation."""
         training = self.sampler(policy, tokenizer)
-        at_once = self.batch.sequences_at_once
-        return self.evaluation.sampler(training, at_once, self.num_shards, greedy=greedy)
+        return self.evaluation.sampler(training, self.sequences_at_once, self.num_shards, greedy=greedy)
 
     def kernels_on(self, devices: Sequence[jax.Device], architecture: Qwen2Config) -> Kernels:
         """The kernels of these settings for a policy on the first of these devices."""

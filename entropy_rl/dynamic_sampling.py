@@ -69,8 +69,8 @@ class DynamicSampling:
     filter: GroupFilter = RewardsDiffer()
     """What a group must be like."""
     prompts_per_gen_batch: int | None = None
-    """Prompts that are sampled at a time until the batch is full (None: batch.prompts_per_step). Data are read
-    in these batches, whose size must stay when a run is resumed."""
+    """Prompts that are sampled at a time until the batch is full (None: batch.prompts_per_step). The data are
+    read in such batches, whose size must stay when a run is resumed."""
     max_gen_batches: int = 10
     """Generation batches of one step; then it learns from the groups there are, were they none."""
     max_staleness: int | None = None
@@ -82,8 +82,8 @@ class DynamicSampling:
         size = self.prompts_per_gen_batch
         if self.max_gen_batches < 1 or (size is not None and size < 1) or (self.max_staleness or 0) < 0:
             raise ValueError(
-                "dynamic_sampling.max_gen_batches and prompts_per_gen_batch must be at least 1, max_staleness "
-                f"at least 0, got {self.max_gen_batches}, {size} and {self.max_staleness}"
+                "dynamic_sampling.max_gen_batches and prompts_per_gen_batch must be at least 1, "
+                f"max_staleness at least 0, got {self.max_gen_batches}, {size} and {self.max_staleness}"
             )
 
     def usable(self, groups: Groups, step: int) -> Bool[np.ndarray, " N"]:
@@ -107,6 +107,6 @@ class DynamicSampling:
             )
         if size * self.max_gen_batches < prompts_per_step:
             raise ValueError(
-                "dynamic_sampling.max_gen_batches x prompts_per_gen_batch must reach batch.prompts_per_step = "
+                "dynamic_sampling.max_gen_batches x prompts_per_gen_batch must reach batch.prompts_per_step, "
                 f"{prompts_per_step}, got {self.max_gen_batches} x {size}; raise the one or the other"
             )

@@ -66,11 +66,11 @@ def validation_numbers(
     on_pause: Callable[[], None] = lambda: None,
 ) -> dict[str, float | int]:
     """Figures of every benchmark by `config.validation`, and their mean; for the main process alone."""
-    validation, batch = config.validation, config.batch
+    validation = config.validation
     evaluation = SuiteEvaluation(
         suite=validation.suite,
         mesh=config.mesh,
-        sequences_at_once=validation.at_once(batch.sequences_at_once, config.task.max_response_tokens),
+        sequences_at_once=validation.at_once(config.sequences_at_once, config.task.max_response_tokens),
     )
     results = evaluation.results(stored, problems, config.key("evaluation"), on_pause=on_pause)
     numbers = {} if not results else {"mean": unweighted_mean(results).mean}

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Float32, Int32
 
 from entropy_rl.dynamic_sampling import DynamicSampling
 from entropy_rl.evaluation import RolloutGrades, joined_grades
-from entropy_rl.objectives.numerics import count, masked_sum
+from entropy_rl.objectives.numerics import masked_sum
 from entropy_rl.training.groups import GroupPool, Groups, gather_groups, spread
 from entropy_rl.types import Rollout
 
@@ -152,7 +152,7 @@ class Sampled:
         self._surprisal += jax.device_get(_surprisal_sums(generation.rollout, passes_P))
 
     def metrics(self, dropped_tokens: int) -> dict[str, float | int]:
-        """Of what was sampled; `dropped_tokens` are of groups that had passed and are not used all the same."""
+        """Of what was sampled; `dropped_tokens` are of groups that had passed and will not be used."""
         counts = {"generation/batches": self.num_batches, "generation/dropped_tokens": dropped_tokens}
         if not self._graded:
             return counts
@@ -174,10 +174,11 @@ class Sampled:
 
 
 @jax.jit
-def _surprisal_sums(rollout: Rollout, passes_P: Bool[Array, " P"]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+def _surprisal_sums(rollout: Rollout, passes_P: Bool[Array, " P"]) -> Float[Array, " 2"]:
     """Sum of the sampler's -logp over the tokens of all groups, and over those of groups that passed."""
     mask_PGT = rollout.response_mask_PGT
-    return tuple(-masked_sum(rollout.logp_PGT, mask) for mask in (mask_PGT, mask_PGT & passes_P[:, None, None]))
+    masks = (mask_PGT, mask_PGT & passes_P[:, None, None])
+    return jnp.stack([-masked_sum(rollout.logp_PGT, mask) for mask in masks])
 
 
 def _batch_metrics(groups: Groups, step: int, prompts_per_step: int) -> dict[str, float | int]:

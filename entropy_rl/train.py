@@ -9,6 +9,7 @@ import orbax.checkpoint as ocp
 
 from entropy_rl.config import RunConfig
 from entropy_rl.data.graders import Grader
+from entropy_rl.dynamic_sampling import DynamicSampling
 from entropy_rl.evaluation.benchmark import Problems
 from entropy_rl.heldout import heldout_numbers, validation_numbers, validation_problems
 from entropy_rl.models.parameters import count
@@ -17,8 +18,8 @@ from entropy_rl.paths import reach
 from entropy_rl.run_checks import check_folder, check_mesh, stop_if_not_finite, warn_about
 from entropy_rl.run_report import RunReport, open_report
 from entropy_rl.training.checkpoint import Checkpoints, Progress
-from entropy_rl.training.learner import TrainState
-from entropy_rl.workbench import Workbench, take_step
+from entropy_rl.training.groups import GroupPool, Groups
+from entropy_rl.workbench import RunState, Workbench, take_step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +75,7 @@ def keep_compiled_programs(config: RunConfig) -> None:
 def make_steps(run: Run, done: Progress) -> None:
     """All steps that are left. Raises Preempted when what was done is saved."""
     bench, config = run.bench, run.config
-    state = begin(run)
+    state = begin(run, done)
     run.report.say(introduction(bench))
     try:
         if done.unrecorded is not None:
@@ -83,6 +84,8 @@ def make_steps(run: Run, done: Progress) -> None:
             run.requests.check()
             state, metrics = take_step(bench, run.grader, state, done.step + 1, run.requests.check)
             done = after_step(run, done, metrics)
+            if shortage := told_of_shortage(config, done):
+                run.report.say(shortage)
             done = end_step(run, state, done)
     except Preempted:
         raise Preempted(save_at_once(run, state, done)) from None
@@ -95,7 +98,13 @@ def come_so_far(bench: Workbench, *, resume: bool) -> Progress:
         with closing(Checkpoints(config.checkpoints)) as earlier:
             done = earlier.progress()
     if done is None:
-        return Progress(step=0, num_updates=0, seed=config.seed, data_position=bench.prompts.get_state())
+        return Progress(
+            step=0,
+            num_updates=0,
+            num_gen_batches=0,
+            seed=config.seed,
+            data_position=bench.prompts.get_state(),
+        )
     if done.seed != config.seed:
         raise ValueError(
             f"a resumed run must keep its seed {done.seed}, got {config.seed}; leave it as it was"
@@ -130,34 +139,82 @@ def open_run(
         )
 
 
-def begin(run: Run) -> TrainState:
+def begin(run: Run, done: Progress) -> RunState:
     """The state to go on from: the newest checkpoint's, or a fresh one."""
-    state = run.bench.learner.init(run.bench.start.params)
+    state, surplus = run.bench.learner.init(run.bench.start.params), run.bench.empty_surplus()
     if run.checkpoints.latest_step is None:
-        return state
+        return RunState(learned=state, surplus=surplus)
     like = jax.tree.map(ocp.utils.to_shape_dtype_struct, state)
     del state  # or there would be two at once
-    return run.checkpoints.restore(like)
+    learned = run.checkpoints.restore(like)
+    dynamic = run.config.dynamic_sampling
+    return RunState(
+        learned=learned, surplus=dynamic and saved_surplus(dynamic, run.checkpoints, done, surplus)
+    )
+
+
+def saved_surplus(
+    settings: DynamicSampling, checkpoints: Checkpoints, done: Progress, empty: GroupPool
+) -> GroupPool:
+    """The groups that were left when the newest checkpoint was made, as far as they may still be used.
+
+    Raises ValueError when they do not fit the settings.
+    """
+    if done.surplus is None:
+        return empty
+    groups = Groups.from_json(done.surplus["groups"])
+    groups = groups.take(settings.usable(groups, done.step + 1))
+    if not len(groups):
+        return empty
+    if done.surplus["shape"] != empty.shape:
+        raise ValueError(
+            "groups left over in a checkpoint must have the shape of the run's, (rows, samples, prompt "
+            f"tokens, response tokens) = {empty.shape}, got {done.surplus['shape']}; leave batch, "
+            "dynamic_sampling and the task's lengths as they were, or drop these groups by "
+            "dynamic_sampling.max_staleness 0"
+        )
+    return GroupPool(groups=groups, rollout=checkpoints.restore_surplus(empty.rollout))
 
 
 def after_step(run: Run, done: Progress, metrics: dict[str, float | int]) -> Progress:
     """How far the run is when a step has been made and not yet recorded."""
     config = run.config
-    num_updates = done.num_updates + config.batch.updates_per_step - metrics["optimizer/skipped_updates"]
-    learning_rate = float(config.optimizer.schedule()(max(num_updates - 1, 0)))
+    step = done.step + 1
+    num_updates = done.num_updates + metrics["optimizer/updates"] - metrics["optimizer/skipped_updates"]
+    num_gen_batches = done.num_gen_batches + metrics["generation/batches"]
+    counted = {
+        "optimizer/learning_rate": float(config.optimizer.schedule()(max(num_updates - 1, 0))),
+        "counter/rollout_steps": step,
+        "counter/gradient_steps": num_updates,
+        "counter/generation_steps": num_gen_batches,
+    }
     return Progress(
-        step=done.step + 1,
+        step=step,
         num_updates=num_updates,
+        num_gen_batches=num_gen_batches,
         seed=done.seed,
         data_position=run.bench.prompts.get_state(),
-        unrecorded=metrics | {"optimizer/learning_rate": learning_rate},
+        unrecorded=metrics | counted,
     )
 
 
-def end_step(run: Run, state: TrainState, done: Progress) -> Progress:
+def told_of_shortage(config: RunConfig, done: Progress) -> str | None:
+    """What to say of a step that did not find enough groups; None of any other."""
+    wanted, missing = config.batch.prompts_per_step, done.unrecorded.get("batch/missing_groups", 0)
+    if not missing:
+        return None
+    num_batches = done.unrecorded["generation/batches"]
+    return (
+        f"step {done.step}: only {wanted - missing} of {wanted} groups passed the filter in {num_batches} "
+        "generation batches, which is dynamic_sampling.max_gen_batches; "
+        + ("trained on these" if missing < wanted else "no update was made")
+    )
+
+
+def end_step(run: Run, state: RunState, done: Progress) -> Progress:
     """Evaluates and saves where that is due, and records the step."""
     config = run.config
-    metrics = done.unrecorded | measured(run, state.params, done.step)
+    metrics = done.unrecorded | measured(run, state.learned.params, done.step)
     run.report.record(done.step, metrics)
     done = replace(done, unrecorded=None)
     stop_if_not_finite(config, metrics["optimizer/skipped_in_a_row"], done.step, run.checkpoints)
@@ -179,13 +236,18 @@ def measured(run: Run, params, step: int) -> dict[str, float | int]:
     return metrics
 
 
-def save(run: Run, state: TrainState, done: Progress) -> None:
+def save(run: Run, state: RunState, done: Progress) -> None:
     """Makes a checkpoint, where there is none of this step (an evaluation may have been cut off after it)."""
     if run.checkpoints.latest_step != done.step:
-        run.checkpoints.save(state, replace(done, rows=run.report.rows()))
+        groups, arrays = None, None
+        if state.surplus is not None and len(state.surplus.groups):
+            groups = {"groups": state.surplus.groups.as_json(), "shape": state.surplus.shape}
+            arrays = state.surplus.rollout
+        done = replace(done, rows=run.report.rows(), surplus=groups)
+        run.checkpoints.save(state.learned, done, arrays)
 
 
-def save_at_once(run: Run, state: TrainState, done: Progress) -> str:
+def save_at_once(run: Run, state: RunState, done: Progress) -> str:
     """Saves a run that was asked to stop, and says how to go on."""
     if done.step == 0:
         return "asked to stop before the first step was done: nothing to save; start it again with --resume"

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +16,10 @@ from entropy_rl.observability.clock import Clock
 from entropy_rl.parallelism import batch_sharding, held_rows, to_global
 from entropy_rl.sampler import Sampler
 from entropy_rl.starting_policy import starting_policy
-from entropy_rl.step_metrics import reward_metrics, time_metrics
+from entropy_rl.step_batch import Collected, Generation, fill, whole
+from entropy_rl.step_metrics import no_updates, reward_metrics, time_metrics
 from entropy_rl.stored_policy import StoredPolicy
+from entropy_rl.training.groups import GroupPool
 from entropy_rl.training.learner import Learner, TrainState
 from entropy_rl.training.step import learn
 
@@ -47,16 +50,32 @@ class Workbench:
             prompts=PromptPipeline(
                 config.task.train_prompts(start.tokenizer),
                 start.tokenizer,
-                prompts_per_step=config.batch.prompts_per_step,
+                prompts_per_step=config.prompts_per_gen_batch,
                 max_prompt_tokens=config.task.max_prompt_tokens,
                 weights=config.task.train_weights,
                 seed=config.seed,
-                rows=held_rows(placement, config.batch.prompts_per_step),
+                rows=held_rows(placement, config.prompts_per_gen_batch),
             ),
             # A copy: the first update takes over the memory of the starting parameters.
             ref_params=jax.tree.map(jnp.copy, start.params) if config.regularizer.needs_reference else None,
             placement=placement,
         )
+
+    def empty_surplus(self) -> GroupPool | None:
+        """What dynamic sampling begins with; None without it.
+
+        There is room for a generation batch beside an all but full batch.
+        """
+        config = self.config
+        if config.dynamic_sampling is None:
+            return None
+        shape = (
+            config.batch.prompts_per_step + config.prompts_per_gen_batch,
+            config.batch.samples_per_prompt,
+            config.task.max_prompt_tokens,
+            config.task.max_response_tokens,
+        )
+        return GroupPool.empty(shape, self.placement)
 
 
 @dataclass(frozen=True, kw_only=True)

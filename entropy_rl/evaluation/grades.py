@@ -101,6 +101,11 @@ def share_texts(
     return everyones_PG
 
 
+def joined_grades(parts: Sequence[RolloutGrades]) -> RolloutGrades:
+    """The grades of several rollouts as those of one; their seconds add up."""
+    return _joined(parts)
+
+
 def response_texts(rollout: Rollout, tokenizer: Tokenizer) -> list[list[str]]:
     """The text of every response of a rollout that lies in this process, its stop token left out."""
     ids_PGT, mask_PGT = jax.device_get((rollout.response_ids_PGT, rollout.response_mask_PGT))
@@ -136,3 +141,15 @@ def _placed(x_RG: np.ndarray, rows: np.ndarray, num_prompts: int) -> np.ndarray:
     x_PG = np.full((num_prompts, x_RG.shape[1]), None, object)
     x_PG[rows] = x_RG
     return x_PG
+
+
+def _joined(values: Sequence):
+    match values[0]:
+        case np.ndarray():
+            return np.concatenate(values)
+        case dict() as first:
+            return {name: _joined([value[name] for value in values]) for name in first}
+        case RolloutGrades() | GradeBatch() as first:
+            return type(first)(**_joined([vars(value) for value in values]))
+        case _:
+            return sum(values)

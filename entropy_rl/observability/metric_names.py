@@ -111,6 +111,7 @@ METRICS: dict[str, Metric] = {
     "update/padding_fraction": _metric(
         "fraction", "slots of their rows that held no token, mean over the updates", "lower"
     ),
+    "optimizer/updates": _metric("count", "updates of the step, those left out below among them"),
     "optimizer/loss": _metric("none", "loss that was minimised, mean over the updates of the step"),
     "optimizer/grad_norm": _metric(
         "none", "global norm of the gradient before clipping, mean over the updates"
@@ -123,11 +124,43 @@ METRICS: dict[str, Metric] = {
         "count", "longest row of such updates that the step saw, earlier steps counted in", "lower"
     ),
     "mismatch/logp_gap_max": _metric(
-        "nats", "largest absolute difference of sampler logp and learner logp", "lower"
+        "nats", "largest absolute difference of sampler logp and learner logp, stale groups left out", "lower"
     ),
     "mismatch/logp_gap_mean": _metric(
-        "nats", "mean absolute difference of sampler logp and learner logp", "lower"
+        "nats", "mean absolute difference of sampler logp and learner logp, stale groups left out", "lower"
     ),
+    "generation/batches": _metric("count", "batches of prompts that were sampled in the step"),
+    "generation/tokens": _metric("tokens", "response tokens sampled in the step"),
+    "generation/kept_fraction": _metric(
+        "fraction", "groups that passed the filter of dynamic sampling, of all sampled in the step", "higher"
+    ),
+    "generation/wasted_tokens": _metric(
+        "tokens", "tokens of groups that did not pass the filter, and the dropped ones", "lower"
+    ),
+    "generation/wasted_fraction": _metric("fraction", "these, of all tokens sampled in the step", "lower"),
+    "generation/dropped_tokens": _metric(
+        "tokens", "tokens of groups that passed and are dropped: surplus, too old, or sampled anew", "lower"
+    ),
+    "generation/surprisal": _metric(
+        "nats", "token mean of the sampler's -logp over all groups: their entropy, but for chance"
+    ),
+    "generation/surprisal_kept": _metric(
+        "nats", "the same over groups that passed, to which policy/entropy is confined"
+    ),
+    "batch/missing_groups": _metric("count", "groups short of batch.prompts_per_step", "lower"),
+    "batch/pass_rate": _metric(
+        "fraction", "responses judged right, of those learned from: the filter draws it to the middle"
+    ),
+    "surplus/groups": _metric("count", "groups that wait for the next step"),
+    "staleness/mean": _metric("steps", "mean age of the groups learned from; 0: sampled in this step"),
+    "staleness/max": _metric("steps", "age of the oldest of them"),
+    "staleness/group_fraction": _metric("fraction", "groups learned from that an earlier step sampled"),
+    "staleness/logp_gap_mean": _metric(
+        "nats", "in these, mean absolute difference of their sampler's logp and the present learner's"
+    ),
+    "counter/rollout_steps": _metric("count", "training steps since the run began, as `step`"),
+    "counter/gradient_steps": _metric("count", "optimiser updates since the run began, without skipped ones"),
+    "counter/generation_steps": _metric("count", "generation batches since the run began"),
     "seconds/reshard": _metric(
         "seconds", "time to make the parameters that sampling reads: cast, and gathered over fsdp", "lower"
     ),

@@ -1,6 +1,7 @@
 """Checkpoints: all that decides the rest of a run, so that a killed run goes on bit for bit.
 
-Arrays (parameters and optimiser state) go through orbax; the rest is one JSON object. Random numbers need no
+Arrays (parameters, optimiser state, groups that dynamic sampling has left over) go through orbax; the rest is
+one JSON object. Random numbers need no
 state of their own: every key is derived from (seed, step, ...), so the step counter is the random state. The
 frozen reference of a KL term is the policy the run began with, and is read again from there.
 """
@@ -13,6 +14,7 @@ import orbax.checkpoint as ocp
 
 from entropy_rl.paths import AnyPath, reach
 from entropy_rl.training.learner import TrainState
+from entropy_rl.types import Rollout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,12 +25,16 @@ class Progress:
     """Training steps made."""
     num_updates: int
     """Optimiser updates made, skipped ones not counted."""
+    num_gen_batches: int
+    """Generation batches sampled: one a step, but for dynamic sampling."""
     seed: int
     """With the step, the state of every random key."""
     data_position: dict
     """State of the prompt pipeline."""
     rows: list[dict] = field(default_factory=list)
     """Those of metrics.jsonl so far, for a machine without the run's folder; filled in as it is saved."""
+    surplus: dict | None = None
+    """What is known of the groups whose arrays are saved; filled in as it is saved."""
     unrecorded: dict[str, float | int] | None = None
     """Metrics of the last step, where the run was stopped in the evaluation after it, before writing them."""
 
@@ -59,7 +65,7 @@ class Checkpoints:
         """Step of the newest finished checkpoint."""
         return self._manager.latest_step()
 
-    def save(self, state: TrainState, progress: Progress) -> None:
+    def save(self, state: TrainState, progress: Progress, surplus: Rollout | None = None) -> None:
         """Saves after `progress.step`; returns when the arrays are safe to change."""
         rest = {"opt_state": state.opt_state, "num_skipped_in_a_row": state.num_skipped_in_a_row}
         self._manager.save(
@@ -68,6 +74,7 @@ class Checkpoints:
                 params=ocp.args.StandardSave(state.params),
                 rest=ocp.args.StandardSave(rest),
                 progress=ocp.args.JsonSave(asdict(progress)),
+                **({} if surplus is None else {"surplus": ocp.args.StandardSave(vars(surplus))}),
             ),
         )
 
@@ -76,7 +83,9 @@ class Checkpoints:
         if self.latest_step is None:
             return None
         args = ocp.args.Composite(progress=ocp.args.JsonRestore())
-        return Progress(**self._manager.restore(self.latest_step, args=args).progress)
+        saved = self._manager.restore(self.latest_step, args=args).progress
+        # Runs from before they were counted sampled one generation batch a step.
+        return Progress(**{"num_gen_batches": saved["step"], **saved})
 
     def restore(self, like: TrainState) -> TrainState:
         """The newest checkpoint with the shapes, dtypes and shardings of `like`, arrays or not."""
@@ -88,6 +97,12 @@ class Checkpoints:
             ),
         )
         return TrainState(params=restored.params, **restored.rest)
+
+    def restore_surplus(self, like: Rollout) -> Rollout:
+        """The arrays of the groups in the newest checkpoint, which must hold some, lying as `like` does."""
+        arrays = vars(jax.tree.map(ocp.utils.to_shape_dtype_struct, like))
+        args = ocp.args.Composite(surplus=ocp.args.StandardRestore(arrays))
+        return Rollout(**self._manager.restore(self.latest_step, args=args).surplus)
 
     def restore_params(self, like, step: int | None = None):
         """Only the parameters of a checkpoint (None: the newest), with the shapes and dtypes of `like`.

@@ -80,12 +80,31 @@ class GroupPool:
     """Has more rows than there are groups; the others mean nothing."""
 
     @classmethod
-    def empty(cls, rows_like: Rollout, placement: NamedSharding) -> "GroupPool":
-        """No groups, in arrays of these shapes and dtypes that lie as prompts do."""
-        make = jax.jit(
-            lambda: jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), rows_like), out_shardings=placement
-        )
-        return cls(groups=Groups.none(rows_like.response_ids_PGT.shape[1]), rollout=make())
+    def empty(cls, shape: tuple[int, int, int, int], placement: NamedSharding) -> "GroupPool":
+        """No groups, in arrays of shape (groups, samples, prompt tokens, response tokens)."""
+        P, G, S, T = shape
+
+        def zeros():
+            return Rollout(
+                prompt_ids_PS=jnp.zeros((P, S), jnp.int32),
+                prompt_mask_PS=jnp.zeros((P, S), bool),
+                prompt_id_P=jnp.zeros(P, jnp.int32),
+                response_ids_PGT=jnp.zeros((P, G, T), jnp.int32),
+                response_mask_PGT=jnp.zeros((P, G, T), bool),
+                behavior_logp_PGT=jnp.zeros((P, G, T), jnp.float32),
+                logp_PGT=jnp.zeros((P, G, T), jnp.float32),
+            )
+
+        return cls(groups=Groups.none(G), rollout=jax.jit(zeros, out_shardings=placement)())
+
+    @property
+    def shape(self) -> list[int]:
+        """(rows for groups, samples, prompt tokens, response tokens) of the arrays."""
+        return [
+            *self.rollout.response_ids_PGT.shape[:2],
+            self.rollout.prompt_ids_PS.shape[1],
+            self.rollout.response_ids_PGT.shape[2],
+        ]
 
     def keep(self, which: Int[np.ndarray, " n"] | Bool[np.ndarray, " N"] | slice) -> "GroupPool":
         """Without the others."""

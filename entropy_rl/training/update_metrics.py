@@ -51,7 +51,8 @@ def rollout_metrics(
     """Entropy, lengths and sampler-learner gap; log-probs are the learner's before the updates.
 
     They come in parts that follow one another, one for each mini-batch from the first on; prompts beyond them
-    are not looked at. In stale groups the gap is between two policies, and reported as such.
+    are not looked at. In stale groups the gap is between two policies, and reported as such. Lengths count
+    empty groups in; a step that has such tells the lengths of all that was sampled instead.
     """
     logp_PGT, entropy_PGT = jnp.concatenate(logp_PGT), jnp.concatenate(entropy_PGT)
     rollout, stale_P = jax.tree.map(lambda x: x[: len(logp_PGT)], (rollout, stale_P))
@@ -61,17 +62,17 @@ def rollout_metrics(
     length_B = mask_BT.sum(axis=1, dtype=jnp.int32)
     return {
         **entropy_metrics(entropy_PGT.reshape(mask_BT.shape), mask_BT),
-        "length/mean": length_B.mean(where=length_B > 0),
+        "length/mean": length_B.mean(),
         "length/max": length_B.max(),
-        "length/min": length_B.min(where=length_B > 0, initial=num_tokens),
+        "length/min": length_B.min(),
         **_gaps(gap_BT, mask_BT, stale_P),
     }
 
 
 def _gaps(gap_BT, mask_BT, stale_P) -> dict[str, Array]:
-    """Of log-probs of sampler and learner, where these had the same parameters; where not, under its own name.
+    """Gap of sampler and learner with the same parameters; that of stale groups goes by another name.
 
-    Over no token it is nan, which no one takes for a good fit.
+    Where all groups are stale the first is nan, not a 0 that would look like a perfect fit.
     """
     if stale_P is None:
         fresh_BT, staleness = mask_BT, {}
