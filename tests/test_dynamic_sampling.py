@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from itertools import count
-from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +17,7 @@ from entropy_rl.observability.run_record import read_rows
 from entropy_rl.parallelism import MeshConfig, batch_sharding
 from entropy_rl.step_batch import Generation, fill
 from entropy_rl.train import saved_surplus, train
-from entropy_rl.training.checkpoint import Progress
+from entropy_rl.training.checkpoint import Checkpoints, Progress
 from entropy_rl.training.groups import GroupPool
 from entropy_rl.types import Rollout
 from tests.processes.job import EvenTask
@@ -39,7 +38,12 @@ def graded(reward_PG, length_PG) -> RolloutGrades:
         method_PG=np.full(reward_PG.shape, "made up", object),
         seconds=0.5,
     )
-    return RolloutGrades(grades=grades, length_PG=length_PG, truncated_PG=np.zeros(reward_PG.shape, bool))
+    return RolloutGrades(
+        grades=grades,
+        length_PG=length_PG,
+        truncated_PG=np.zeros(reward_PG.shape, bool),
+        text_PG=np.full(reward_PG.shape, None, object),
+    )
 
 
 def generation(prompt_ids, kinds: str, length: int = 2) -> Generation:
@@ -287,12 +291,15 @@ def test_groups_of_another_shape_are_refused_unless_they_are_dropped():
     )
     longer = GroupPool.empty((12, G, S, T + 1), PLACEMENT)
 
+    class Saved(Checkpoints):
+        def __init__(self):
+            pass
+
+        def restore_surplus(self, like):
+            return left.rollout
+
     def found(empty, **settings):
-        run = SimpleNamespace(
-            config=SimpleNamespace(dynamic_sampling=DynamicSampling(**settings)),
-            checkpoints=SimpleNamespace(restore_surplus=lambda like: left.rollout),
-        )
-        return saved_surplus(run, done, empty)
+        return saved_surplus(DynamicSampling(**settings), Saved(), done, empty)
 
     assert found(pool).groups.prompt_id_N.tolist() == [14, 15, 16, 17]
     with pytest.raises(ValueError, match=r"= \[12, 3, 2, 6\], got \[12, 3, 2, 5\]; .*max_staleness 0"):

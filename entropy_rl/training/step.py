@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float
 
 from entropy_rl.observability.clock import Clock
 from entropy_rl.training.batch import Minibatch
-from entropy_rl.training.learner import Learner, TrainState
+from entropy_rl.training.learner import Learner, TrainState, UpdateReport
 from entropy_rl.training.update_metrics import over_updates, rollout_metrics
 from entropy_rl.types import Rollout
 
@@ -72,11 +72,7 @@ def learn(
             state, report = learner.update(state, batch, fold_key, packing=packings[number])
             reports.append(report)
         jax.block_until_ready(state)
-    before = [(reports[0].logp_PGT, reports[0].entropy_PGT), *(known[n] for n in range(1, num_updates))]
-    of_rollout = rollout_metrics(rollout, *zip(*before, strict=True), stale_P)
-    of_rollout, *of_updates = jax.device_get([of_rollout, *(report.metrics for report in reports)])
-    metrics = _scalars(of_rollout) | over_updates([_scalars(metrics) for metrics in of_updates])
-    return state, metrics | _pass_metrics(learner, num_updates, len(known), metrics["passes/selection"])
+    return state, _step_metrics(learner, rollout, stale_P, known, reports)
 
 
 def _prompts(tree, start: int, number: int):
@@ -94,6 +90,17 @@ def _cut_into(shardings: tuple[jax.sharding.Sharding, ...], number: int):
         return [jax.lax.dynamic_slice_in_dim(leaf, start, number) for leaf in leaves]
 
     return jax.jit(cut, out_shardings=list(shardings))
+
+
+def _step_metrics(
+    learner: Learner, rollout: Rollout, stale_P, known: dict[int, tuple], reports: list[UpdateReport]
+) -> dict[str, float | int]:
+    """Of a rollout and its updates; `known` are statistics by the number of their mini-batch."""
+    before = [(reports[0].logp_PGT, reports[0].entropy_PGT), *(known[n] for n in range(1, len(reports)))]
+    of_rollout = rollout_metrics(rollout, *zip(*before, strict=True), stale_P)
+    of_rollout, *of_updates = jax.device_get([of_rollout, *(report.metrics for report in reports)])
+    metrics = _scalars(of_rollout) | over_updates([_scalars(metrics) for metrics in of_updates])
+    return metrics | _pass_metrics(learner, len(reports), len(known), metrics["passes/selection"])
 
 
 def _pass_metrics(
