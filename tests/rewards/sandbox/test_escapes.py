@@ -308,6 +308,24 @@ for file in ("environ", "mem", "maps", "fd", "root", "cwd"):
     assert sandbox_user.run(source)["stdout"] == "True set()\n"
 
 
+def test_a_program_has_no_open_files_but_the_standard_ones(sandbox_user):
+    source = """
+import os
+for descriptor in range(3, 64):
+    try:
+        os.fstat(descriptor)
+        print("open", descriptor)
+    except OSError:
+        pass
+try:
+    os.write(0, b"x")
+    print("wrote to its input")
+except OSError:
+    pass
+"""
+    assert sandbox_user.run(source)["stdout"] == ""
+
+
 def test_privileges_cannot_be_gained(sandbox_user):
     source = f"""{CALL}
 NEW_USER, NEW_MOUNT, ATTACH = 0x10000000, 0x20000, 16

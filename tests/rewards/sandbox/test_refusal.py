@@ -1,12 +1,17 @@
 """Where no sandbox can be made, programs are refused; weaker bounds are taken only when asked for."""
 
+import json
+import os
 import re
+import shutil
+import subprocess
 
 import pytest
 
 from entropy_rl.rewards.sandbox.limits import SandboxLimits
 from entropy_rl.rewards.sandbox.system_calls import filter_instructions
 
+SYSTEM_PYTHON = "/usr/bin/python3"  # which any user can reach
 SOURCE = """
 import os, resource, socket
 try:
@@ -37,6 +42,27 @@ def test_weaker_bounds_are_taken_when_asked_for_and_still_bound(any_user):
     assert outcome["mechanism"] == "limits"
     assert outcome["stdout"] == f"no sockets\nTrue True {['program.py', 'stdin']}\n1009 127\n", outcome
     assert outcome["seconds"] < 5, "what the program left behind was ended"
+
+
+def test_root_without_the_power_to_make_namespaces_becomes_a_user_who_has_it(readable_package):
+    if os.geteuid() != 0 or shutil.which("setpriv") is None:
+        pytest.skip("only root can lose its powers, and needs setpriv for it")
+    powerless = ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"]
+    command = [*powerless, SYSTEM_PYTHON, str(readable_package / "run_one.py")]
+    request = {
+        "source": "import os; print(os.getuid())",
+        "stdin": "",
+        "limits": {},
+        "mechanism": "namespaces",
+    }
+    environment = {"PYTHONPATH": str(readable_package)}
+    printed = subprocess.run(
+        command, input=json.dumps(request) + "\n", env=environment, capture_output=True, text=True, timeout=20
+    )
+    outcome = json.loads(printed.stdout)
+    if "refused" in outcome:
+        pytest.skip(f"users cannot make namespaces here: {outcome['refused']}")
+    assert outcome["stdout"] == "1000\n", "the only user of its namespace"
 
 
 @pytest.mark.parametrize("limit", ["cpu_seconds", "wall_seconds", "memory_mib", "num_processes", "disk_mib"])
