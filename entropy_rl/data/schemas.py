@@ -19,6 +19,7 @@ from entropy_rl.rewards.mathematics.extraction import gsm8k_answer, last_boxed
 Messages = tuple[ChatMessage, ...]
 
 _DOLLAR = re.compile(r"(?<!\\)\$")
+_ESCAPED_BRACE = re.compile(r"\\[{}]")
 _COMMA = re.compile(r",\s*")
 
 
@@ -99,7 +100,7 @@ class Math(Schema):
         return "problem", "solution"
 
     def read(self, row: dict) -> tuple[Messages, str]:
-        answer = _without_dollars(last_boxed(require_text(row, "solution")) or "")
+        answer = _tidied(last_boxed(require_text(row, "solution")) or "")
         if not answer:
             raise RowError(r'"solution" must hold a \boxed{} answer; it does not')
         return _user_turn(ask_for_box(require_text(row, "problem"))), answer
@@ -117,7 +118,8 @@ class DapoMath(Schema):
 
     def read(self, row: dict) -> tuple[Messages, str]:
         require(row, "prompt", list)
-        return _asking_for_box(_messages(row, "prompt")), _answer(row, "reward_model.ground_truth")
+        answers = [_tidied(answer) for answer in _texts(row, "reward_model.ground_truth")]
+        return _asking_for_box(_messages(row, "prompt")), one_text(answers)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +136,7 @@ class OlympiadBench(Schema):
         return "question", "final_answer", "is_multiple_answer"
 
     def read(self, row: dict) -> tuple[Messages, str]:
-        answers = [_without_dollars(answer) for answer in _texts(row, "final_answer")]
+        answers = [_tidied(answer) for answer in _texts(row, "final_answer")]
         if require(row, "is_multiple_answer", bool):  # ", ": in 2500,7500 the comma sets no thousands apart
             answers = [_COMMA.sub(", ", answer) for answer in answers]
         return _user_turn(ask_for_box(require_text(row, "question"))), one_text(answers)
@@ -185,5 +187,8 @@ def _text_or_number(row: dict, column: str) -> str:
     return str(int(value)) if value == int(value) else str(value)
 
 
-def _without_dollars(answer: str) -> str:
-    return _DOLLAR.sub("", answer).strip()
+def _tidied(answer: str) -> str:
+    """An answer in LaTeX without its dollars, and with the braces closed that Omni-MATH forgot at its end."""
+    answer = _DOLLAR.sub("", answer).strip()
+    grouping = _ESCAPED_BRACE.sub("", answer)
+    return answer + "}" * (grouping.count("{") - grouping.count("}"))

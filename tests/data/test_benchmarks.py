@@ -57,6 +57,19 @@ def test_omni_math_asks_for_a_box_without_leave_to_give_up(tmp_path):
     assert only_prompt(OMNI_MATH, tmp_path, row).text == f"Largest $g$?\n\n{BOXED_INSTRUCTION}"
 
 
+@pytest.mark.parametrize(
+    "truth, answer",
+    [
+        (r"\frac{11}{2^{20}", r"\frac{11}{2^{20}}"),
+        (r"\frac{1}{2}", r"\frac{1}{2}"),
+        (r"\left\{1, 2\right.", r"\left\{1, 2\right."),
+    ],
+)
+def test_omni_math_answers_have_their_braces_closed(tmp_path, truth, answer):
+    row = {"prompt": [{"content": "p", "role": "user"}], "reward_model": {"ground_truth": truth}}
+    assert only_prompt(OMNI_MATH, tmp_path, row).answer == answer
+
+
 def test_minerva_answers_are_boxed_in_the_solution(tmp_path):
     row = {"problem": "How far?", "solution": r"\[ s=\boxed{x_{0} t+$ $\dot{x}_{0}} \mathrm{cm} \]"}
     assert only_prompt(MINERVA, tmp_path, row).answer == r"x_{0} t+ \dot{x}_{0}"
