@@ -1,6 +1,7 @@
 """The paper's seven evaluation sets: hand-made rows of each layout, and the real files."""
 
 import json
+from itertools import islice
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -8,7 +9,8 @@ import pytest
 
 from entropy_rl.data.benchmarks import AIME25, AMC23, MINERVA, OLYMPIAD_BENCH, OMNI_MATH, PAPER_BENCHMARKS
 from entropy_rl.data.instructions import BOXED_INSTRUCTION
-from entropy_rl.data.prompt_files import PromptFile, read_prompts
+from entropy_rl.data.prompt_files import read_prompts
+from entropy_rl.data.rows import read_rows
 from entropy_rl.data.schemas import Math
 
 OMNI_INSTRUCTION = (
@@ -107,5 +109,7 @@ def test_real_files_are_read_whole_and_ask_alike(shared_folder, benchmark):
 
 
 def test_the_training_problems_of_math_ask_as_math_500_does(shared_folder):
-    train = read_prompts(PromptFile(path=shared_folder / "data/math/train_7500.jsonl", schema=Math()))
-    assert all(prompt.text.endswith(f"\n\n{BOXED_INSTRUCTION}") for prompt in train.prompts)
+    rows = read_rows(shared_folder / "data" / "math" / "train_7500.jsonl", Math().columns)
+    for _, row in islice(rows, 500):
+        ((turn,), _) = Math().read(row)
+        assert turn.content.endswith(f"\n\n{BOXED_INSTRUCTION}") and turn.content.count(r"\boxed{}") == 1
