@@ -8,6 +8,7 @@ from entropy_rl.rewards.mathematics.spelling import closing_brace
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])\s*")
 _BARE_CONTENT = re.compile(r"-?\d[\d,./]*(?<![,./])|[a-zA-Z](?![a-zA-Z])")
 _MAX_MENTIONS = 100
+_MAX_BOX_CHARACTERS = 50_000
 
 _NUMBER = re.compile(r"(?<![\d.])-?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|-?\.\d+")
 _MAX_NUMBER_CHARACTERS = 1000
@@ -24,7 +25,8 @@ def last_boxed(text: str) -> str | None:
     r"""The content of the last \boxed{} or \fbox{}, braces matched; None when there is none.
 
     `\boxed 7` counts where a number or a letter follows; otherwise the word alone is no box. A last box that
-    is never closed is none, whatever came before it: the response was cut off while it answered.
+    is not closed within 50,000 characters is none, whatever came before it: the response was cut off while it
+    answered.
     """
     end = len(text)
     for _ in range(_MAX_MENTIONS):
@@ -33,7 +35,7 @@ def last_boxed(text: str) -> str | None:
             return None
         box = _BOX.match(text, end)
         if box and text.startswith("{", box.end()):
-            close = closing_brace(text, box.end())
+            close = closing_brace(text, box.end(), end=box.end() + _MAX_BOX_CHARACTERS)
             return None if close is None else text[box.end() + 1 : close]
         if box and (bare := _BARE_CONTENT.match(text, box.end())):
             return bare.group()

@@ -15,6 +15,7 @@ from entropy_rl.rewards.mathematics.extraction import (
     last_boxed,
     only_number,
 )
+from entropy_rl.rewards.mathematics.symbolic import expressions_equal
 from entropy_rl.rewards.scores import Score
 
 MAX_ANSWER_CHARACTERS = 1000
@@ -22,6 +23,8 @@ MAX_ANSWER_CHARACTERS = 1000
 
 
 _MARKED_CHOICE = re.compile(r"\\text(?:bf)?\{\(?[A-Z]\)?\}|\([A-Z]\)")
+
+expressions_equal(r"\frac{x^2-1}{x-1}", "x+1")  # the first time is slow, and must be no item's
 
 
 def judge(response: str, answer: str) -> Score:

@@ -5,6 +5,7 @@ has neither.
 """
 
 import re
+import sys
 
 _CHARACTERS = str.maketrans(
     {
@@ -85,6 +86,7 @@ _NEEDLESS_SPACE_IN_KEY = re.compile(r"(?<!\d) +| +(?!\d)")
 _TEXT = re.compile(r"\\text\{([^{}]*)\}")
 _ROOT_OF_NUMBER = re.compile("\u221a *(\\d+)")
 _BARE_ARGUMENT = re.compile(r"\\(frac|sqrt(?:\[[^\[\]]*\])?) *(\w|\\[a-zA-Z]+)")
+_BRACE_OR_ESCAPED = re.compile(r"\\.|[{}]", re.DOTALL)
 _TOKEN = re.compile(r" *(\w|\\[a-zA-Z]+)")
 _LOST_ROW_BREAK = re.compile(r"(?<!\\)\\(?=[-\d])")
 _DOUBLED_BACKSLASH = re.compile(r"\\\\(?=[a-zA-Z{}%$])")
@@ -133,17 +135,13 @@ def _braced_denominators(text: str) -> str:
     return text
 
 
-def closing_brace(text: str, start: int) -> int | None:
-    r"""Where the brace that opens at `start` closes, \{ and \} apart; None when it does not."""
-    depth, escaped = 0, False
-    for position in range(start, len(text)):
-        character = text[position]
-        if escaped or character == "\\":
-            escaped = not escaped
-        elif character in "{}":
-            depth += 1 if character == "{" else -1
-            if depth == 0:
-                return position
+def closing_brace(text: str, start: int, *, end: int = sys.maxsize) -> int | None:
+    r"""Where the brace that opens at `start` closes, \{ and \} apart; None when not before `end`."""
+    depth = 0
+    for brace in _BRACE_OR_ESCAPED.finditer(text, start, end):
+        depth += {"{": 1, "}": -1}.get(brace.group(), 0)
+        if depth == 0:
+            return brace.start()
     return None
 
 

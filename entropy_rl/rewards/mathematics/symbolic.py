@@ -5,6 +5,7 @@ command and letter of it means what the parser takes it for. The comparison simp
 time: numeric values at fixed points go before it, and refute nearly all pairs that differ.
 """
 
+import math
 import re
 from fractions import Fraction
 from functools import lru_cache
@@ -29,7 +30,7 @@ MAX_SIMPLIFIED_SIZE = 40
 _NUM_DIGITS = 30
 _TOLERANCE = sympy.Float("1e-20", _NUM_DIGITS)
 _FLOAT_TOLERANCE = sympy.Float("1e-12", _NUM_DIGITS)
-_SMALLEST = sympy.Float("1e-90", _NUM_DIGITS)
+_SMALLEST = sympy.Float("1e-8", _NUM_DIGITS)  # at points near 1, what is less is rounding
 
 _UNDERSTOOD = frozenset(
     """frac sqrt cdot pi binom sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln exp circ
@@ -40,6 +41,8 @@ _COMMAND = re.compile(r"\\([a-zA-Z]+|.)", re.DOTALL)
 _FOREIGN = re.compile(r"[^\w\s{}()\[\].+\-*/^!|]")
 _EXPONENT = re.compile(r"\^\{?[-+]?(\d+)")
 _POWER_TOWER = re.compile(r"\^\{[^{}]*\^\{[^{}]*\^|\^\{[^{}]*\d\^\{?\d{2,}")
+_POWER_OF_POWER = re.compile(r"\^\{?(\d{1,4})\d*\^\{?(\d{1,4})")
+_POWER_OF_BRACKET = re.compile(r"[)}\]]\^\{?\d{2}")
 _FACTORIAL = re.compile(r"(\d+)[)}]*!")
 _FACTORIAL_OF_MORE = re.compile(r"[!\^][^+\-,]*\)!")
 _BINOMIAL = re.compile(r"\\binom\{(\d+)\}")
@@ -85,7 +88,7 @@ def equations_equal(one: tuple[str, str], other: tuple[str, str]) -> bool:
         return False
     if len(ratios) < 2 or ratios[0] == 0:
         return False
-    return all(_close(ratio, ratios[0], _TOLERANCE) for ratio in ratios)
+    return all(_close(ratio, ratios[0], _TOLERANCE, smallest=0) for ratio in ratios)
 
 
 @lru_cache(maxsize=512)  # the answers of one problem come one after the other
@@ -119,6 +122,8 @@ def _refuse_unbounded(text: str) -> None:
         or max(exponents, default=0) > MAX_EXPONENT
         or max(arguments, default=0) > MAX_ARGUMENT
         or _POWER_TOWER.search(text)
+        or any(int(base) ** int(power) > MAX_EXPONENT for base, power in _POWER_OF_POWER.findall(text))
+        or (_POWER_OF_BRACKET.search(text) and math.prod(sorted(exponents)[-2:]) > MAX_EXPONENT)
         or "!!" in text
         or _FACTORIAL_OF_MORE.search(text)
     ):
@@ -141,30 +146,39 @@ def _values_agree(a: sympy.Expr, b: sympy.Expr) -> bool | None:
             return False
         if x is not None:
             num_compared += 1
-            if not _close(x, y, tolerance):
+            if not _close(x, y, tolerance, smallest=_SMALLEST if values else 0):
                 return False
     return True if num_compared else None
 
 
 def _points(a: sympy.Expr, b: sympy.Expr) -> list[dict]:
-    """Values for the variables of both: positive ones above and below 1, and negative ones."""
+    """Values for the variables of both: above and below 1, negative ones, in rising and in falling order."""
     names = sorted(a.free_symbols | b.free_symbols, key=str)
-    fractions = [
-        [(13 + 5 * j, 7 + 2 * j), (2 + j, 9 + 2 * j), (29 + 3 * j, 11 + j), (-17 - 4 * j, 5 + j)]
-        for j in range(len(names))
+    by_point = [
+        [(29 + 3 * j, 11 + j) for j in range(len(names))],
+        [(2 + j, 9 + 2 * j) for j in range(len(names))],
+        [(13 + 5 * j, 7 + 2 * j) for j in reversed(range(len(names)))],
+        [(-17 - 14 * j, 5 + j) for j in reversed(range(len(names)))],
     ]
-    one_point = [{}]
-    values = [[sympy.Float(sympy.Rational(*pair), _NUM_DIGITS) for pair in pairs] for pairs in fractions]
-    return [dict(zip(names, point, strict=True)) for point in zip(*values, strict=True)] or one_point
+    points = [
+        {
+            name: sympy.Float(sympy.Rational(*pair), _NUM_DIGITS)
+            for name, pair in zip(names, pairs, strict=True)
+        }
+        for pairs in by_point
+    ]
+    return points if names else points[:1]
 
 
 def _value(expression: sympy.Expr, values: dict) -> sympy.Expr | None:
     value = expression.xreplace(values).evalf(_NUM_DIGITS)
+    # A number of no certain digit is what is left of a zero: 0.e-138.
+    value = value.xreplace({part: sympy.Integer(0) for part in value.atoms(sympy.Float) if part._prec == 1})
     return value if value.is_number and value.is_finite else None
 
 
-def _close(x: sympy.Expr, y: sympy.Expr, tolerance: sympy.Float) -> bool:
-    return bool(abs(x - y) <= tolerance * max(abs(x), abs(y), _SMALLEST))
+def _close(x: sympy.Expr, y: sympy.Expr, tolerance: sympy.Float, *, smallest: sympy.Float | int) -> bool:
+    return bool(abs(x - y) <= tolerance * max(abs(x), abs(y), smallest))
 
 
 def _is_rounded(text: str, exact: sympy.Expr) -> bool:
