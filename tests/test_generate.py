@@ -170,8 +170,8 @@ def test_a_terminal_gets_text_and_a_pipe_gets_json(folder):
     piped = json.loads(generate(folder, "--prompt", "hi").out)
     shown = generate(folder, "--prompt", "hi", out=Terminal())
     assert shown.out == piped["completion"] + "\n" and f"{piped['num_tokens']} tokens" in shown.err
-    assert generate(folder, "--prompt", "hi", "--form", "text").out == shown.out
-    assert json.loads(generate(folder, "--prompt", "hi", "--form", "json", out=Terminal()).out) == piped
+    assert generate(folder, "--prompt", "hi", "--show", "text").out == shown.out
+    assert json.loads(generate(folder, "--prompt", "hi", "--show", "json", out=Terminal()).out) == piped
     two = generate(folder, "--prompt", "hi", "a", out=Terminal()).out
     assert [json.loads(line)["prompt"] for line in two.splitlines()] == ["hi", "a"]
     assert json.loads(generate(folder, "--prompt", "hi", "--no-chat").out) != piped
@@ -194,5 +194,5 @@ def test_a_file_is_answered_in_its_order_and_keeps_its_other_columns(folder, tmp
 
 def test_text_of_several_completions_is_refused_before_the_policy_is_read(tmp_path):
     with pytest.raises(SystemExit) as stop:
-        generate(tmp_path / "absent", "--prompt", "a", "b", "--form", "text")
+        generate(tmp_path / "absent", "--prompt", "a", "b", "--show", "text")
     assert stop.value.code == 2

@@ -33,7 +33,7 @@ class Generate:
     --prompt; what else a row holds is kept."""
     output: Path | None = None
     """Write the JSON lines to this file, a batch as soon as it is done."""
-    form: Literal["auto", "text", "json"] = "auto"
+    show: Literal["auto", "text", "json"] = "auto"
     """text streams the completion; json prints lines; auto is text for one sample on a terminal."""
     chat: bool = True
     """Put prompts into the chat template of a tokenizer that has one; --no-chat continues plain text."""
@@ -88,12 +88,12 @@ class Generate:
     def _streams(self, num_completions: int) -> bool:
         """Whether the completion is streamed. Raises ValueError where it cannot be."""
         can = num_completions == 1 and self.output is None
-        if self.form == "text" and not can:
+        if self.show == "text" and not can:
             raise ValueError(
-                f"--form text streams one completion to the terminal, got {num_completions} to "
-                f"{self.output or 'it'}; ask for one, or leave --form away"
+                f"--show text streams one completion to the terminal, got {num_completions} to "
+                f"{self.output or 'it'}; ask for one, or leave --show away"
             )
-        return can and (self.form == "text" or (self.form == "auto" and sys.stdout.isatty()))
+        return can and (self.show == "text" or (self.show == "auto" and sys.stdout.isatty()))
 
     def _lines(self, generator: Generator, rows: list[dict], prompts: list[Prompt]) -> Iterator[str]:
         """A JSON object a sample, batch after batch."""
