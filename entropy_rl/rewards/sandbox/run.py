@@ -165,15 +165,23 @@ def _collect(sandboxes: list[_Sandbox]) -> list[Outcome]:
                     selector.register(pipe, selectors.EVENT_READ, sandbox)
         while selector.get_map() and (left := deadline - time.monotonic()) > 0:
             for key, _ in selector.select(left):
+                sandbox = key.data
+                if sandbox in flooded:
+                    continue
                 data = os.read(key.fd, _READ_BYTES)
                 written[key.fileobj] += data
                 if not data:
                     selector.unregister(key.fileobj)
-                elif _num_written(key.data, written) > key.data.limits.output_kib * 1024:
-                    flooded.add(key.data)
-                    key.data.kill()
-                    selector.unregister(key.fileobj)
+                elif _num_written(sandbox, written) > sandbox.limits.output_kib * 1024:
+                    flooded.add(sandbox)
+                    sandbox.kill()
+                    _unregister_all(sandbox, selector)
     return [_outcome(sandbox, written, sandbox in flooded) for sandbox in sandboxes]
+
+
+def _unregister_all(sandbox: _Sandbox, selector: selectors.BaseSelector) -> None:
+    for key in [key for key in selector.get_map().values() if key.data is sandbox]:
+        selector.unregister(key.fileobj)
 
 
 def _num_written(sandbox: _Sandbox, written: dict) -> int:

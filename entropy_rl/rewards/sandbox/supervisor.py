@@ -65,6 +65,7 @@ def _become_program(request: dict, uid: int | None, error_writer: int) -> None:
         set_limits(request["limits"])
         if uid is not None:
             become(uid)
+        linux.die_with_parent()
         linux.forbid_new_privileges()
         linux.install_filter(filter_instructions())
         os.execve(request["command"][0], request["command"], {})

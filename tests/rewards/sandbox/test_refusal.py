@@ -42,6 +42,8 @@ def test_weaker_bounds_are_taken_when_asked_for_and_still_bound(any_user):
     assert outcome["mechanism"] == "limits"
     assert outcome["stdout"] == f"no sockets\nTrue True {['program.py', 'stdin']}\n1009 127\n", outcome
     assert outcome["seconds"] < 5, "what the program left behind was ended"
+    flood = any_user.run("while True: print('x' * 997)", "--without-namespaces", **limits)
+    assert flood["ended_by"] == "output"
 
 
 def test_root_without_the_power_to_make_namespaces_becomes_a_user_who_has_it(readable_package):
