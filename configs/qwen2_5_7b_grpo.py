@@ -18,9 +18,10 @@ gradients clipped to norm 1, token mean, neither KL term nor entropy bonus. Wher
     learning rate     the paper gives none; the verl recipe has 1e-6, taken here, the authors' fork 5e-7 at 7B
     dual clip         the scripts say c = 10, taken here; in the authors' fork it has no effect
     long prompts      the scripts cut them on the left to 2,048 tokens; here they are left out
-    dynamic sampling  the scripts draw prompts until 256 have both right and wrong answers (filter_groups, at
-                      most 10 batches). Not available here yet: groups of one kind stay in the batch with
-                      advantage 0, which makes updates smaller and counts their tokens in the covariance
+    dynamic sampling  prompts are drawn until 256 have both right and wrong answers, at most 10 batches: of
+                      768 in the verl recipe, of 256 in the authors' fork, taken here. Both throw the surplus
+                      away and end the run after 10; here the surplus begins the next batch, and a step that
+                      finds too few learns from these. A plan is of one generation batch a step
     evaluation        the scripts: greedy, one sample, each 4 rollouts; the paper's AIME figures: temperature
                       0.6, mean of 32, taken here for AIME24. One held-out file; others by `evaluate`
     length            the scripts run until they are stopped; the paper's curves end at about 2,816 updates,
@@ -38,6 +39,7 @@ from entropy_rl.config import BatchConfig, Evaluation, PolicyConfig, RunConfig
 from entropy_rl.data.prompt_files import PromptFile
 from entropy_rl.data.schemas import Columns, DapoMath
 from entropy_rl.data.tasks import PromptFileTask
+from entropy_rl.dynamic_sampling import DynamicSampling, RewardsDiffer
 from entropy_rl.models.config import QWEN2_5
 from entropy_rl.objectives import PPOClip
 from entropy_rl.parallelism import MeshConfig
@@ -79,6 +81,9 @@ def get_config(topology: str = TOPOLOGIES[0]) -> RunConfig:
             layout=Packed(tokens_per_device=30_720),
         ),
         sampling=Sampling(temperature=1.0),
+        dynamic_sampling=DynamicSampling(
+            filter=RewardsDiffer(), prompts_per_gen_batch=256, max_gen_batches=10
+        ),
         mesh=MeshConfig(fsdp=4, tensor=4),
         evaluation=Evaluation(every_steps=4, num_samples=32, sampling=Sampling(temperature=0.6)),
         num_steps=352,

@@ -16,6 +16,7 @@ from entropy_rl.config import BatchConfig
 from entropy_rl.config_file import load_config, topologies_of
 from entropy_rl.data.schemas import DapoMath
 from entropy_rl.data.tokenizers import countdown_tokenizer
+from entropy_rl.dynamic_sampling import RewardsDiffer
 from entropy_rl.models.policy import Policy
 from entropy_rl.objectives import ClipCov, GroupAdvantage, KLCov, MinibatchScope, PPOClip, TokenMean
 from entropy_rl.parallelism import MeshConfig
@@ -102,6 +103,13 @@ def test_the_task_is_dapo_with_2048_and_8192_tokens_asked_for_in_a_box(name):
     row = {"problem": "1+1?", "answer": "2"}
     (message,), answer = task.heldout.schema.read(row)
     assert r"\boxed" in message.content and answer == "2"
+
+
+@recipes
+def test_groups_whose_rewards_differ_are_sought_in_at_most_10_batches_of_256_as_in_the_authors_fork(name):
+    dynamic = recipe(name).dynamic_sampling
+    assert dynamic.filter == RewardsDiffer()
+    assert (dynamic.prompts_per_gen_batch, dynamic.max_gen_batches) == (256, 10)
 
 
 @recipes

@@ -8,6 +8,8 @@ from entropy_rl.plan.step import Phase, Plan
 from entropy_rl.plan.suggest import Suggestion
 
 GIB = 1 << 30
+SAMPLING = ("prefill", "decode")
+"""Phases that each generation batch of a step goes through."""
 
 
 def show(plan: Plan, console: Console, price: float | None = None) -> None:
@@ -55,6 +57,14 @@ def summary(plan: Plan, price: float | None = None) -> list[str]:
         f"{plan.job.config.num_steps} steps, without evaluations"
         + ("" if price is None else f": {price * plan.chip_hours:,.0f} at {price:g} a chip-hour"),
     ]
+    if plan.job.config.dynamic_sampling is not None:
+        rollouts = sum(phase.seconds for phase in plan.phases if phase.name in SAMPLING)
+        lines.append(
+            f"this is with one batch of {plan.job.config.batch.prompts_per_step} prompts sampled a step; "
+            "dynamic sampling takes 1 / (share of groups kept) of them in the mean, each "
+            f"{rollouts:,.0f} s: where 60% are kept, a step takes "
+            f"{plan.step_seconds + (1 / 0.6 - 1) * rollouts:,.0f} s"
+        )
     if plan.fits and plan.chosen_wave is not None:
         lines.append(f"waves as planned need: --batch.prompts-per-wave {plan.chosen_wave}")
     if host := max(phase.memory.host_bytes for phase in plan.phases):

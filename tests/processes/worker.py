@@ -1,10 +1,12 @@
 """A process of the job, alone or one of several. Its devices are those that XLA_FLAGS ask for.
 
-python -m tests.processes.worker FOLDER NAME MESH [--tiny] [--steps N] [--resume] [--record] [--warm-start]
+python -m tests.processes.worker FOLDER NAME MESH [--tiny] [--dynamic] [--steps N] [--resume] [--record]
+                              [--warm-start]
 
-Further flags are those of `train`. With --tiny the job is that of launch/cpu_mesh.sh. With --warm-start it
-makes a warm start, in FOLDER/NAME, and no run. With --record the main process leaves the tokens each update
-selected, and their covariances, as NAME.npz.
+Further flags are those of `train`. With --tiny the job is that of launch/cpu_mesh.sh. With --dynamic it
+samples until all groups have different rewards. With --warm-start it makes a warm start, in FOLDER/NAME, and
+no run. With --record the main process leaves the tokens each update selected, and their covariances, as
+NAME.npz.
 """
 
 import argparse
@@ -15,6 +17,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from entropy_rl.dynamic_sampling import DynamicSampling
 from entropy_rl.parallelism import EXIT_PREEMPTED, Preempted, Processes, is_main, joined
 from entropy_rl.starting_policy import make_warm_start
 from entropy_rl.train import train
@@ -55,6 +58,7 @@ def main() -> None:
     parser.add_argument("name")
     parser.add_argument("mesh", choices=["one", "eight"])
     parser.add_argument("--tiny", action="store_true")
+    parser.add_argument("--dynamic", action="store_true")
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--record", action="store_true")
@@ -69,6 +73,8 @@ def main() -> None:
     mesh = {"one": ONE_DEVICE, "eight": EVERY_AXIS}[given.mesh]
     settings = (tiny_job if given.tiny else job)(given.folder, given.name, mesh)
     settings = replace(settings, num_steps=given.steps)
+    if given.dynamic:
+        settings = replace(settings, dynamic_sampling=DynamicSampling())
     processes = Processes(
         coordinator=given.coordinator, num_processes=given.num_processes, process_id=given.process_id
     )
