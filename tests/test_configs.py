@@ -34,10 +34,11 @@ def test_a_policy_computes_in_bfloat16_from_float32_parameters_unless_told_other
     assert (policy.param_dtype, policy.compute_dtype) == ("float32", "bfloat16")
 
 
-def test_the_tiny_runs_differ_in_their_objective_alone():
+def test_the_tiny_runs_differ_in_their_objective_or_dynamic_sampling_alone():
     configs = {path.stem: load_config(path) for path in TINY}
     assert {name: type(config.objective) for name, config in configs.items()} == {
         "tiny_clip_cov": ClipCov,
+        "tiny_dynamic": KLCov,
         "tiny_grpo": PPOClip,
         "tiny_kl_cov": KLCov,
     }
