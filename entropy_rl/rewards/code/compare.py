@@ -40,8 +40,11 @@ def _as_real(word: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _close(expected: float, given: float, tolerance: float) -> bool:
-    return math.isclose(expected, given, rel_tol=tolerance, abs_tol=tolerance)
+def _close(expected: float, given: float | int, tolerance: float) -> bool:
+    try:
+        return math.isclose(expected, given, rel_tol=tolerance, abs_tol=tolerance)
+    except OverflowError:
+        return False  # a whole number beyond all reals
 
 
 def same_value(expected: object, given: object, tolerance: float) -> bool:

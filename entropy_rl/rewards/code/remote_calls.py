@@ -77,16 +77,16 @@ def serve_calls(program: str) -> None:
     os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
     os.dup2(os.open("/dev/null", os.O_WRONLY), 1)  # what the program prints is no reply
     sys.set_int_max_str_digits(0)
-    namespace = {"__name__": "program"}
-    exec(compile(program, "program", "exec"), namespace)
+    module = sys.modules["program"] = type(sys)("program")  # data classes look for the module they are in
+    exec(compile(program, "program", "exec"), module.__dict__)
     for line in calls:
         try:
             call = json.loads(line)
-            function = find_function(namespace, call["name"])
+            function = find_function(module.__dict__, call["name"])
             args = [decode(value) for value in call["args"]]
             kwargs = {name: decode(value) for name, value in call["kwargs"].items()}
             reply = {"value": encode(function(*args, **kwargs))}
-        except Exception as error:
+        except Exception as error:  # whatever the program raises is its answer
             reply = {"error": type(error).__name__}
         replies.write(json.dumps(reply) + "\n")
         replies.flush()
@@ -127,9 +127,13 @@ class _Remote:
 
 
 def _as_exception(name: object) -> Exception:
-    """The built-in exception of that name, for tests that expect one; RuntimeError for any other."""
+    """The built-in exception of that name, for tests that expect one; RuntimeError for any other.
+
+    So it is for those that end a loop of the tests in silence, before its later assertions.
+    """
     kind = getattr(builtins, name, None) if isinstance(name, str) else None
     is_exception = isinstance(kind, type) and issubclass(kind, Exception)
+    is_exception = is_exception and not issubclass(kind, StopIteration | StopAsyncIteration)
     try:
         return kind("raised by the program") if is_exception else RuntimeError("raised by the program")
     except TypeError:

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from entropy_rl.rewards.sandbox.namespaces import INNER_UID, SYSTEM_FOLDERS
+from entropy_rl.rewards.sandbox.namespaces import INNER_UID, SYSTEM_FOLDERS, is_in_system_folder
 
 SOURCES_INSIDE = "/launcher"
 """Where the sandbox's own modules are seen by the launcher, which runs inside."""
@@ -32,7 +32,7 @@ def bubblewrap_command(request: dict, files: Mapping[str, int]) -> list[str]:
         elif os.path.isdir(folder):
             command += ["--ro-bind", folder, folder]
     prefix = request["interpreter_prefix"]
-    if not prefix.startswith("/usr"):
+    if not is_in_system_folder(prefix):
         for parent in reversed(list(Path(prefix).parents)[:-1]):
             command += ["--perms", "0755", "--dir", str(parent)]
         command += ["--ro-bind", prefix, prefix]

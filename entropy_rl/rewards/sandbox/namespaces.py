@@ -70,7 +70,7 @@ def build_root(uid: int | None, interpreter_prefix: str, files: dict[str, str], 
             os.symlink(os.readlink(folder), f"{_BASE}{folder}")
         elif os.path.isdir(folder):
             _bind(folder)
-    if not interpreter_prefix.startswith("/usr"):
+    if not is_in_system_folder(interpreter_prefix):
         _bind(interpreter_prefix)
     os.mkdir(f"{_BASE}/dev")
     for name in _DEVICES:
@@ -87,6 +87,11 @@ def build_root(uid: int | None, interpreter_prefix: str, files: dict[str, str], 
         write_file(f"{_BASE}/{name}", text)
     linux.pivot_root_here()
     linux.mount("none", "/", None, linux.MS_REMOUNT | linux.MS_BIND | linux.MS_RDONLY | flags)
+
+
+def is_in_system_folder(path: str) -> bool:
+    """Whether a sandbox has the path already, for it is one of the system's folders or lies in one."""
+    return any(f"{path}/".startswith(f"{folder}/") for folder in SYSTEM_FOLDERS)
 
 
 def _bind(folder: str) -> None:

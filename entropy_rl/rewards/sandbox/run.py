@@ -26,8 +26,10 @@ import builtins, sys
 builtins.exit = builtins.quit = sys.exit
 __file__ = sys.argv.pop()
 with open(__file__, encoding="utf-8", errors="surrogatepass") as program:
-    program = program.read()
-exec(compile(program, __file__, "exec"))
+    program = compile(program.read(), __file__, "exec")
+main = sys.modules["__main__"] = type(sys)("__main__")  # where nothing is imported or defined yet
+main.__file__ = __file__
+exec(program, main.__dict__)
 """
 
 

@@ -69,7 +69,7 @@ def _become_program(request: dict, uid: int | None, error_writer: int) -> None:
         linux.forbid_new_privileges()
         linux.install_filter(filter_instructions())
         os.execve(request["command"][0], request["command"], {})
-    except BaseException as error:
+    except Exception as error:  # whatever it was: a program that did not start must be told from a wrong one
         os.write(error_writer, f"starting the program: {error}".encode(errors="replace")[:4096])
     finally:
         os._exit(127)

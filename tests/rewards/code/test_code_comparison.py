@@ -48,6 +48,7 @@ def test_without_tolerance_decimals_must_be_equal_numbers():
         (1, 1.0000000001, False),
         (1.0, 1, True),
         (0.1, 0.1 + 1e-9, True),
+        pytest.param(1.5, 10**400, False, id="beyond all reals"),
         ("1", 1, False),
         (None, None, True),
         (None, False, False),

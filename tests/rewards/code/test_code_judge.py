@@ -95,6 +95,7 @@ CHEATS = {
         "    raise SystemExit(0)"
     ),
     "passes off an error as success": "def add(a, b):\n    raise SystemExit(0)",
+    "ends the loop of the tests": "def add(a, b):\n    raise StopIteration",
     "raises what is not an exception": "def add(a, b):\n    raise KeyboardInterrupt",
 }
 
@@ -106,6 +107,22 @@ def test_a_program_that_cheats_scores_nothing(cheat):
         assert score.score == 0, (tests, score)
 
 
+LOOPS = {
+    "all of a map": {"asserts": ["assert all(map(lambda c: add(*c[0]) == c[1], [((2, 3), 5)]))"]},
+    "check with a map": {
+        "entry_point": "add",
+        "test": "def check(candidate):\n    for sum in map(candidate, [2], [3]):\n        assert sum == 5",
+    },
+}
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("error", ["StopIteration", "StopAsyncIteration", "GeneratorExit"])
+def test_a_loop_of_tests_cannot_be_ended_from_within_the_program(loop, error):
+    assert judged(f"def add(a, b):\n    raise {error}", LOOPS[loop]).score == 0
+    assert judged(ADD_FUNCTION, LOOPS[loop]).score == 1
+
+
 @pytest.mark.parametrize(
     "method, program, sandbox",
     [
@@ -115,6 +132,7 @@ def test_a_program_that_cheats_scores_nothing(cheat):
         ("output limit", "while True: print('x' * 997)", {"output_kib": 3}),
         ("error", "print(5)\nraise ValueError", {}),
         ("error", "this is no Python", {}),
+        ("error", "print(sum(map(int, sys.stdin.read().split())))", {}),
     ],
 )
 def test_the_method_says_what_ended_a_program(method, program, sandbox):
@@ -163,6 +181,11 @@ CALLS = {
     "a function named like a built-in one": (
         "def sum(a, b):\n    return a - b",
         {"asserts": ["assert sum(7, 2) == 5"], "entry_point": "sum"},
+    ),
+    "a data class that is annotated by text": (
+        "from __future__ import annotations\nfrom dataclasses import dataclass\n"
+        "@dataclass\nclass Point:\n    x: int\ndef f(x):\n    return Point(x).x",
+        {"asserts": ["assert f(3) == 3"]},
     ),
     "long numbers": ("def f():\n    return 10 ** 5000", {"asserts": ["assert f() == 10 ** 5000"]}),
     "generators": ("def f():\n    yield 1\n    yield 2", {"asserts": ["assert list(f()) == [1, 2]"]}),

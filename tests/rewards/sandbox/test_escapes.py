@@ -24,7 +24,7 @@ for path in json.loads(input()):
 print(json.dumps(found))
 """
 CALL = """
-import ctypes, os
+import ctypes, errno, os
 libc = ctypes.CDLL(None, use_errno=True)
 def call(name, *arguments):
     return getattr(libc, name)(*arguments) == 0
@@ -228,9 +228,38 @@ except PermissionError:
     pass
 if libc.shmget(0, 2**20, 0o1600) >= 0:
     print("shared segment")
+READ_WRITE, SHARED, PRIVATE, ANONYMOUS, HUGE = 3, 1, 2, 0x20, 0x40000
+libc.mmap.restype = ctypes.c_ssize_t
+zero = os.open("/dev/zero", os.O_RDWR)
+for flags, file in [(SHARED | ANONYMOUS, -1), (SHARED, zero), (PRIVATE | ANONYMOUS | HUGE, -1)]:
+    if libc.mmap(None, ctypes.c_size_t(2**21), READ_WRITE, flags, file, ctypes.c_long(0)) != -1:
+        print("mapping", flags)
+    elif ctypes.get_errno() != errno.EPERM:
+        print("mapping", flags, "was not denied")
+page, (reader, writer) = ctypes.create_string_buffer(4096), os.pipe()
+if libc.vmsplice(writer, (ctypes.c_size_t * 2)(ctypes.addressof(page), 4096), ctypes.c_size_t(1), 0) > 0:
+    print("pages in a pipe")
 print("done")
 """
     assert sandbox_user.run(source)["stdout"] == "done\n"
+
+
+def test_pages_that_are_shared_and_given_back_cannot_pile_up(sandbox_user):
+    source = """
+import mmap, os, time
+held = []
+for _ in range(3):  # each child holds 50 MiB at most: little, should they be had
+    if os.fork() == 0:
+        try:
+            shared = mmap.mmap(-1, 50 * 2**20)
+        except PermissionError:
+            os._exit(0)
+        shared.write(b"x" * len(shared))
+        shared.madvise(mmap.MADV_DONTNEED)
+        os._exit(1)
+print([os.wait()[1] for _ in range(3)])
+"""
+    assert sandbox_user.run(source, memory_mib=127)["stdout"] == "[0, 0, 0]\n"
 
 
 def test_no_process_outside_can_be_seen_or_signalled(sandbox_user):
@@ -382,3 +411,12 @@ time.sleep(60)
     process.kill()
     process.communicate()
     assert all_gone(name, limit_seconds=3)
+
+
+def test_a_program_finds_no_name_that_it_did_not_define(sandbox_user):
+    source = """
+names = set(globals())
+import __main__
+print(sorted(names - set(dir(type(__main__)("empty")))), __main__.__dict__ is globals(), __name__)
+"""
+    assert sandbox_user.run(source)["stdout"] == "['__builtins__', '__file__'] True __main__\n"

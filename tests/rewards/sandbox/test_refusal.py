@@ -9,6 +9,7 @@ import subprocess
 import pytest
 
 from entropy_rl.rewards.sandbox.limits import SandboxLimits
+from entropy_rl.rewards.sandbox.namespaces import is_in_system_folder
 from entropy_rl.rewards.sandbox.system_calls import filter_instructions
 
 SYSTEM_PYTHON = "/usr/bin/python3"  # which any user can reach
@@ -79,3 +80,9 @@ def test_the_filter_is_known_for_the_processors_it_names():
         assert len(instructions) % 8 == 0 and len(instructions) // 8 < 256, "a jump reaches 255 at most"
     with pytest.raises(ValueError, match="known for .*got 'riscv64'"):
         filter_instructions("riscv64")
+
+
+def test_a_folder_is_the_systems_by_its_whole_name():
+    inside = ["/usr", "/usr/local", "/lib64/python"]
+    assert all(map(is_in_system_folder, inside))
+    assert not any(map(is_in_system_folder, ["/usr2", "/usrlocal/python", "/opt/usr", "/library"]))
