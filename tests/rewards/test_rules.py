@@ -15,6 +15,7 @@ from entropy_rl.rewards.rules import (
     Route,
     Weighted,
 )
+from tests.rewards.sandboxes import skip_or_fail
 
 PROBE = CustomReward(function="probe_judges:with_parts", arguments=(("bonus", 0.5),))
 RULES = RewardRules(
@@ -94,7 +95,7 @@ def test_programs_are_judged_by_the_tests_of_their_answer():
     try:
         judges = Judges(rules, num_workers=1).__enter__()
     except ValueError as refusal:
-        pytest.skip(f"no sandbox can be made here: {refusal}")
+        skip_or_fail(str(refusal))
     with judges:
         (judged,) = judges.judge([item(program, answer=tests)])
     # The first two of three tests are run, and one of them is passed.

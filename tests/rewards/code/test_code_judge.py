@@ -1,12 +1,15 @@
 """Programs judged by their tests: right, wrong, and those that try to be taken for right."""
 
 import json
+from contextlib import ExitStack
+from functools import lru_cache
 
 import pytest
 
+from entropy_rl.rewards.code import CODE_JUDGE
 from entropy_rl.rewards.code.judge import judge, last_python_block
-from entropy_rl.rewards.sandbox.available import SandboxRefused
-from entropy_rl.rewards.scores import FIRST_CALL, Score
+from entropy_rl.rewards.pool import JudgeItem, JudgeLimits, JudgePool
+from entropy_rl.rewards.scores import Score
 
 ADD = "a, b = map(int, input().split())\nprint(a + b)"
 ADD_FUNCTION = "def add(a, b):\n    return a + b"
@@ -18,18 +21,30 @@ BY_PROGRAM = {
     "test": "def check(candidate):\n    for n in range(5):\n        assert candidate(n, 7) == n + 7",
 }
 ALL_FORMS = [BY_STDIN, BY_CALL, BY_ASSERTS, BY_PROGRAM]
+POOLS = ExitStack()
+
+pytestmark = pytest.mark.usefixtures("sandbox")
+
+
+@lru_cache
+def pool_for(settings: str) -> JudgePool:
+    """Judging is done where hostile programs are bounded even should their sandbox fail."""
+    limits = JudgeLimits(time_limit_seconds=40.0)
+    pool = JudgePool(num_workers=1, limits=limits, judge=CODE_JUDGE, settings=json.loads(settings))
+    return POOLS.enter_context(pool)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _sandbox():
-    try:
-        judge(*FIRST_CALL)
-    except SandboxRefused as refusal:
-        pytest.skip(str(refusal))
+def _pools():
+    with POOLS:
+        yield
 
 
 def judged(program: str, tests: dict, **settings) -> Score:
-    return judge(f"Here it is:\n```python\n{program}\n```\nDone.", json.dumps(tests), **settings)
+    item = JudgeItem(response=f"Here it is:\n```python\n{program}\n```\nDone.", answer=json.dumps(tests))
+    (judgement,) = pool_for(json.dumps(settings)).judge_all([item])
+    assert not judgement.error, judgement
+    return Score(score=judgement.score, method=judgement.method, extracted=judgement.extracted)
 
 
 def solution_for(tests: dict) -> str:

@@ -2,45 +2,18 @@
 
 import json
 import threading
-import time
 import uuid
-from pathlib import Path
 
 import pytest
 
 from entropy_rl.rewards.code import CODE_JUDGE
-from entropy_rl.rewards.code.judge import judge
 from entropy_rl.rewards.pool import JudgeItem, JudgeLimits, JudgePool
-from entropy_rl.rewards.sandbox.available import SandboxRefused
-from entropy_rl.rewards.scores import FIRST_CALL
+from tests.rewards.sandboxes import all_gone, comes_true, named_processes
 
 ANSWER = json.dumps({"inputs": ["2 3"], "outputs": ["5"]})
 RIGHT = "```python\nprint(sum(map(int, input().split())))\n```"
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _sandbox():
-    try:
-        judge(*FIRST_CALL)
-    except SandboxRefused as refusal:
-        pytest.skip(str(refusal))
-
-
-def named(name: str) -> list[str]:
-    found = []
-    for comm in Path("/proc").glob("[0-9]*/comm"):
-        try:
-            found += [comm.parent.name] * (comm.read_text().strip() == name)
-        except OSError:
-            pass  # it ended meanwhile
-    return found
-
-
-def wait_for(condition, limit_seconds: float) -> bool:
-    deadline = time.monotonic() + limit_seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return condition()
+pytestmark = pytest.mark.usefixtures("sandbox")
 
 
 def sleeper(name: str) -> str:
@@ -66,9 +39,9 @@ def test_a_judging_process_killed_at_its_limit_takes_the_sandbox_along():
             target=pool.judge_all, args=[[JudgeItem(response=sleeper(name), answer=ANSWER)]]
         )
         killed.start()
-        assert wait_for(lambda: len(named(name)) == 2, 10)
+        assert comes_true(lambda: len(named_processes(name)) == 2, limit_seconds=10)
         killed.join()
-        assert wait_for(lambda: not named(name), 3)
+        assert all_gone(name, limit_seconds=3)
         assert pool.judge_all([JudgeItem(response=RIGHT, answer=ANSWER)])[0].score == 1
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.rewards.sandboxes import skip_or_fail
+
 ROOT = Path(__file__).resolve().parents[3]
 RUN_ONE = Path(__file__).with_name("run_one.py")
 NOBODY = 65534
@@ -20,8 +22,12 @@ GUARD_SECONDS = 60
 SYSTEM_PYTHON = "/usr/bin/python3"
 VARIANTS = [
     pytest.param((user, mechanism), id=f"{user}, {mechanism}", marks=marks)
-    for mechanism, marks in (("namespaces", ()), ("bubblewrap", pytest.mark.slow))
-    for user in ("present user", "ordinary user")
+    for user, mechanism, marks in (
+        ("present user", "namespaces", ()),
+        ("ordinary user", "namespaces", pytest.mark.slow),
+        ("present user", "bubblewrap", pytest.mark.slow),
+        ("ordinary user", "bubblewrap", pytest.mark.slow),
+    )
 ]
 
 
@@ -103,8 +109,8 @@ def any_user(request, readable_package) -> SandboxUser:
 
 @pytest.fixture(params=VARIANTS, scope="session")
 def sandbox_user(request, readable_package) -> SandboxUser:
-    """Somebody who can make sandboxes in one of the ways; skips where that is not possible."""
+    """Somebody who can make sandboxes in one of the ways; skips where the machine allows none."""
     user = user_named(*request.param, readable_package)
     if refusal := user.run("pass").get("refused"):
-        pytest.skip(f"no sandbox can be made here: {refusal}")
+        skip_or_fail(refusal, user.mechanism, user.uid)
     return user

@@ -16,7 +16,7 @@ from entropy_rl.rewards.sandbox.mechanism import Mechanism
 from entropy_rl.rewards.sandbox.run import SandboxError, run
 from entropy_rl.rewards.sandbox.system_calls import filter_instructions
 
-GUARDS = {resource.RLIMIT_AS: 2**31, resource.RLIMIT_FSIZE: 2**28}
+GUARDS = {resource.RLIMIT_AS: 2**31, resource.RLIMIT_FSIZE: 2**28, resource.RLIMIT_CPU: 60}
 """Bounds on what an escape could do, far above those of the sandboxes tested."""
 
 

@@ -11,7 +11,9 @@ import pytest
 from entropy_rl.rewards.sandbox.limits import SandboxLimits
 from entropy_rl.rewards.sandbox.namespaces import is_in_system_folder
 from entropy_rl.rewards.sandbox.system_calls import filter_instructions
+from tests.rewards.sandboxes import skip_or_fail
 
+NOBODY = 65534
 SYSTEM_PYTHON = "/usr/bin/python3"  # which any user can reach
 SOURCE = """
 import os, resource, socket
@@ -64,7 +66,7 @@ def test_root_without_the_power_to_make_namespaces_becomes_a_user_who_has_it(rea
     )
     outcome = json.loads(printed.stdout)
     if "refused" in outcome:
-        pytest.skip(f"users cannot make namespaces here: {outcome['refused']}")
+        skip_or_fail(outcome["refused"], "namespaces", NOBODY)
     assert outcome["stdout"] == "1000\n", "the only user of its namespace"
 
 
@@ -86,3 +88,11 @@ def test_a_folder_is_the_systems_by_its_whole_name():
     inside = ["/usr", "/usr/local", "/lib64/python"]
     assert all(map(is_in_system_folder, inside))
     assert not any(map(is_in_system_folder, ["/usr2", "/usrlocal/python", "/opt/usr", "/library"]))
+
+
+def test_a_refusal_that_the_machine_does_not_explain_fails_the_tests():
+    with pytest.raises(pytest.fail.Exception, match="refused, though 'true' works here: the reason"):
+        skip_or_fail("the reason", "one", probes={"one": [["false"], ["true"]], "other": []})
+    for probes in ({"one": [["false"], ["no-such-program"]], "other": [["true"]]}, {}):
+        with pytest.raises(pytest.skip.Exception, match="the reason"):
+            skip_or_fail("the reason", "one", probes=probes)
