@@ -54,6 +54,14 @@ EQUIVALENT = [
     (r"\text{Evelyn}", "Evelyn"), (r"\text{even}", r"\text{Even}"), (r"\text{(C)}", "C"),
     ("B", r"\textbf{(B)}"),
     ("4343_6", "4343"), ("4210_{5}", "4210_5"), ("2:3", r"\frac{2}{3}"), (r"\text{no}", "No."),
+    # thousands, or commas that part
+    ("(1,234, 5)", "(1234, 5)"), ("(10,100)", "10,100"), ("1,200", "(1,200)"), ("1,200", "1, 200"),
+    ("1,200", r"\{1,200\}"), ("5, 1,200", "5, 1200"), ("(1,000)", "1000"), ("1,234, 5", "5, 1234"),
+    # symbols with an index, and bases
+    (r"1010_\text{two}", "1010_2"), ("1A_{16}", "26_{10}"), ("1010_{2}", "1010"),
+    # signs of variables, whole numbers, capitals
+    (r"\binom{n}{k}", r"\frac{n!}{k!(n-k)!}"), ("(n+1)!", "(n+1)n!"), (r"\frac{GMm}{r^2}", "GMm r^{-2}"),
+    (r"\frac{(n+1)!}{n!}", "n+1"),
 ]  # fmt: skip
 
 DIFFERENT = [
@@ -108,6 +116,18 @@ DIFFERENT = [
     (r"\text{(C)}", "D"),
     (r"\text{no}", "on"), ("4343_6", "4343_7"), ("2:3", "3:2"), (r"\text{(C)}", "5"),
     (r"\text{yes}", r"\text{no}"),
+    # thousands, or commas that part
+    ("(0,100)", "100"), ("(2,500)", "2500"), ("3100", "(3,100)"), ("[0,100]", "[100]"),
+    (r"\{1,200\}", "1200"), ("P(2,500)", "P(2500)"), ("(10,100)", "10100"), ("1,000", "(1,0)"),
+    ("5,000", "0,5"), ("5,000", r"\{5,0\}"), ("1,000,000", "(1,0,0)"), ("1,200", "200,1"),
+    # symbols with an index, and bases
+    ("A_{11}", "A_{12}"), ("B_{12}", "B_{13}"), ("D_4", "D"), ("C", "C_4"), ("A_5", "A"), ("E_8", "E"),
+    ("2_1", "2"),
+    # signs of variables, whole numbers, capitals
+    ("ab", "|ab|"), (r"\sqrt{a^2b^2}", "ab"), ("|x||y|", "xy"), ("|a/b|", "a/b"), ("|x^3y|", "x^3y"),
+    (r"\lfloor x\rfloor+1", r"\lceil x\rceil"), (r"\lceil x\rceil-1", r"\lfloor x\rfloor"),
+    (r"\lfloor n/2\rfloor+1", r"\lceil n/2\rceil"), ("AC", "CA"), ("AB+C", "BA+C"), ("I", "i"),
+    ("abcd", "|abcd|"),
 ]  # fmt: skip
 
 ONE_WAY = {("5", "a+b=5"), ("x+y=0", "0")}

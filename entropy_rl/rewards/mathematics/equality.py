@@ -11,7 +11,7 @@ r"""When two answers are the same. Conventions, where mathematicians differ or d
 import re
 from collections.abc import Iterable
 
-from entropy_rl.rewards.mathematics.numbers import numbers_equal, read_number
+from entropy_rl.rewards.mathematics.numbers import numbers_equal, read_in_base, read_number
 from entropy_rl.rewards.mathematics.spelling import key, tidy, words
 from entropy_rl.rewards.mathematics.structure import (
     Collection,
@@ -33,7 +33,6 @@ _METHODS = ("normalised", "numeric", "math-verify")
 
 _NAME = re.compile(r"(?:\\?[a-zA-Z]+|\\text\{[^{}]*\})(?:_\{?\w+\}?|'+)?(?:\([\w,]+\))?")
 _MIRRORED = {"<": ">", ">": "<", r"\leq": r"\geq", r"\geq": r"\leq", "=": "=", r"\neq": r"\neq"}
-_BASE = re.compile(r"(-?[0-9A-F]+)_\{?(\d+)\}?|(-?[0-9A-F]+)_\\text\{(\w+)\}")
 _RATIO = re.compile(r"(\d+):(\d+)")
 _HAS_WORDS = re.compile(
     r"(?<!_)(?<!_\{)\\text\{[^{}]*[a-zA-Z]{2}"
@@ -51,12 +50,15 @@ def how_equal(answer: str, given: str) -> str | None:
 
 
 def _texts_equal(a: str, b: str) -> str | None:
-    """Of two tidy texts. A comma in digits may be a thousands separator, or may part two numbers."""
+    """Of two tidy texts. A comma in digits is a thousands separator, or parts what the other text parts."""
     if key(a) == key(b):
         return "normalised" if key(a) else None
     found = _equal(read_structure(a), read_structure(b))
     if found is None and re.search(r"\d,\d{3}", a + " " + b):
-        found = _equal(read_structure(a, thousands=False), read_structure(b, thousands=False))
+        pair = read_structure(a, thousands=False), read_structure(b, thousands=False)
+        with_items = all(isinstance(one, Collection | Sequence) for one in pair)
+        if with_items and any(isinstance(one, Collection) and one.kind == "list" for one in pair):
+            found = _in_order(pair[0].items, pair[1].items)
     return found
 
 
@@ -199,9 +201,10 @@ def _weakest(methods: Iterable[str | None]) -> str | None:
 def _values_equal(a: str, b: str) -> str | None:
     if key(a) == key(b):
         return "normalised"
-    for pattern, compare in ((_BASE, _same_in_base), (_RATIO, _same_ratio)):
-        if pattern.fullmatch(a) or pattern.fullmatch(b):
-            return "normalised" if compare(a, b) else None
+    if read_in_base(a) or read_in_base(b):
+        return "normalised" if _same_in_base(a, b) else None
+    if _RATIO.fullmatch(a) or _RATIO.fullmatch(b):
+        return "normalised" if _same_ratio(a, b) else None
     (value_a, unit_a), (value_b, unit_b) = split_unit(a), split_unit(b)
     factor = conversion(unit_a, unit_b)
     if factor is None:
@@ -230,16 +233,8 @@ def _plain_values_equal(a: str, b: str) -> str | None:
 
 def _same_in_base(a: str, b: str) -> bool:
     """4343_6 is 4343 whose base was left out, and 10_2 is 2_10."""
-    one, other = (_BASE.fullmatch(text) for text in (a, b))
-    if not (one and other):
-        return a.partition("_")[0] == b.partition("_")[0]
-    bases = [int(match[2]) for match in (one, other)]
-    if any(not 2 <= base <= 16 for base in bases):
-        return False
-    try:
-        return int(one[1], bases[0]) == int(other[1], bases[1])
-    except ValueError:  # a digit that its base does not have
-        return False
+    one, other = read_in_base(a), read_in_base(b)
+    return one == other if one and other else a.partition("_")[0] == b.partition("_")[0]
 
 
 def _same_ratio(a: str, b: str) -> bool:

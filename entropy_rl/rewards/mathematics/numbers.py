@@ -10,13 +10,15 @@ MAX_EXPONENT = 1000
 MIN_ROUNDED_DIGITS = 6
 """Significant digits that a decimal must have to stand for a number which it cannot write exactly."""
 
-_DECIMAL = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d*)?|\.\d+"
+_DECIMAL = r"(?:[1-9]\d{0,2}(?:,\d{3})+|\d+)(?:\.\d*)?|\.\d+"
 _PLAIN = re.compile(_DECIMAL)
 _REPEATING = re.compile(r"(\d*)\.(\d*)\\overline\{(\d+)\}")
 _FRACTION = re.compile(rf"\\frac\{{(-?(?:{_DECIMAL}))\}}\{{(-?(?:{_DECIMAL}))\}}|({_DECIMAL})/({_DECIMAL})")
 _MIXED = re.compile(r"(\d+)\\frac\{(\d+)\}\{(\d+)\}")
 _POWER = r"\{?([+-]?\d{1,5})\}?"
 _SCIENTIFIC = re.compile(rf"({_DECIMAL})(?:[eE]|\\cdot10\^){_POWER}|10\^{_POWER}")
+_IN_BASE = re.compile(r"(-?(?=[A-Z]*\d)[\dA-Z]{1,300})_\{?(?:(\d{1,2})|\\text\{(\w+)\})\}*")
+_BASES = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,18 @@ def read_number(text: str) -> WrittenNumber | None:
     if number is None or not negative:
         return number
     return WrittenNumber(value=-number.value, last_place=number.last_place)
+
+
+def read_in_base(text: str) -> WrittenNumber | None:
+    r"""What 4343_6, 1A_{16} or 101_\text{two} is; None for others: A_5 and 2_1 are symbols with an index."""
+    match = _IN_BASE.fullmatch(text)
+    base = int(match[2] or _BASES.get(match[3], 0)) if match else 0
+    if not 2 <= base <= 36:
+        return None
+    try:
+        return WrittenNumber(value=Fraction(int(match[1], base)))
+    except ValueError:  # a digit that the base does not have
+        return None
 
 
 def _read_unsigned(text: str) -> WrittenNumber | None:

@@ -8,14 +8,17 @@ MAX_DEPTH = 16
 
 _OPENING = re.compile(r"\\\{|\\lfloor|\\lceil|\\begin\{\w+\}|[({\[]")
 _BRACKET = re.compile(rf"({_OPENING.pattern})|\\\}}|\\rfloor|\\rceil|\\end\{{\w+\}}|[)}}\]]")
-_SEPARATOR = re.compile(r"[,;]|\\text\{(?:and|or)\}|\s(?:and|or|AND|OR)\s|(?<=[\d)}])(?:and|or)(?=[\d({\\-])")
+_SEPARATOR = re.compile(
+    r"(?<!\d),|,(?!0\d\d(?!\d))|;"  # the comma of 1,000 parts nothing
+    r"|\\text\{(?:and|or)\}|\s(?:and|or|AND|OR)\s|(?<=[\d)}])(?:and|or)(?=[\d({\\-])"
+)
 _UNION = re.compile(r"\\cup(?![a-zA-Z])")
 _OPERATOR = re.compile(r"=|<|>|\\(?:leq|geq|neq|in|approx|equiv|to)(?![a-zA-Z]) ?")
 _SIGNS = re.compile(r"\\pm(?![a-zA-Z]) ?")
 _CELL, _ROW = re.compile("&"), re.compile(r"\\\\")
 _MATRIX = re.compile(r"\\begin\{([pbvBV]?)(?:small)?matrix\}(.*)\\end\{\1(?:small)?matrix\}", re.DOTALL)
 _ARRAY = re.compile(r"\\begin\{array\}(?:\{[^{}]*\})?(.*)\\end\{array\}", re.DOTALL)
-_THOUSANDS = re.compile(r"(?<![\d.])\d{1,3}(?:,\d{3})+(?!\d)")
+_THOUSANDS = re.compile(r"(?<![\d.])(?<!\d,)[1-9]\d{0,2}(?:,\d{3})+(?!,?\d)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,11 +66,14 @@ Structure = Sequence | Collection | Matrix | Relation | Value
 
 
 def read_structure(text: str, *, thousands: bool = True) -> Structure:
-    """The outermost structure of a tidy text; 1,234 is one value, or two where `thousands` is False."""
+    """The outermost structure of a tidy text; 1,234 is one value, or two where `thousands` is False.
+
+    Inside brackets a comma parts: (1,234) are two values, unless another separator has a space, (1,234, 5).
+    """
     if nesting(text) > MAX_DEPTH:
         return Value(text=text)
     if thousands:
-        text = _THOUSANDS.sub(lambda number: number.group().replace(",", ""), text)
+        text = _without_thousands(text)
     items, _ = split(text, _SEPARATOR)
     if len(items) > 1:
         return Collection(kind="list", items=items)
@@ -77,13 +83,27 @@ def read_structure(text: str, *, thousands: bool = True) -> Structure:
     items, _ = split(text, _UNION)
     if len(items) > 1:
         return Collection(kind="union", items=items)
-    structure = _read_bracketed(text)
+    structure = _read_bracketed(text, thousands=thousands)
     if isinstance(structure, Value) and len(_SIGNS.findall(text)) == 1 and r"\mp" not in text:
         return Collection(kind="list", items=(_SIGNS.sub("+", text), _SIGNS.sub("-", text)))
     return structure
 
 
-def _read_bracketed(text: str) -> Structure:
+def _without_thousands(text: str) -> str:
+    """Writes 1,234 as 1234 outside brackets; the braces of LaTeX are none."""
+    joined, start, depth = [], 0, 0
+    marks = re.compile(rf"{_THOUSANDS.pattern}|{_BRACKET.pattern}")
+    for mark in marks.finditer(text):
+        if mark.group()[0].isdigit():
+            number = mark.group() if depth else mark.group().replace(",", "")
+            joined += [text[start : mark.start()], number]
+            start = mark.end()
+        elif mark.group() not in ("{", "}"):
+            depth += 1 if mark[1] else -1
+    return "".join(joined) + text[start:]
+
+
+def _read_bracketed(text: str, *, thousands: bool) -> Structure:
     if match := _MATRIX.fullmatch(text) or _ARRAY.fullmatch(text):
         rows, _ = split(match.groups()[-1], _ROW)
         cells = tuple(split(row, _CELL)[0] for row in rows if row)
@@ -93,6 +113,8 @@ def _read_bracketed(text: str) -> Structure:
         return Value(text=text)
     closing = r"\}" if text.endswith(r"\}") else text[-1]
     inner = text[opening.end() : -len(closing)].strip()
+    if thousands and re.search("[,;] ", inner):
+        inner = _without_thousands(inner)
     items, _ = split(inner, _SEPARATOR)
     if opening.group() == r"\{" and closing == r"\}":
         is_list = not re.search(r"[|:]", inner)  # otherwise it says which elements, and does not name them

@@ -6,6 +6,7 @@ time: numeric values at fixed points go before it, and refute nearly all pairs t
 """
 
 import math
+import random
 import re
 from fractions import Fraction
 from functools import lru_cache
@@ -28,6 +29,7 @@ MAX_SIMPLIFIED_SIZE = 40
 """Operations in expressions that are still simplified; larger ones are compared by their values only."""
 
 _NUM_DIGITS = 30
+_NUM_POSITIVE_POINTS, _NUM_SIGNED_POINTS, _NUM_WHOLE_POINTS = 2, 8, 4
 _TOLERANCE = sympy.Float("1e-20", _NUM_DIGITS)
 _FLOAT_TOLERANCE = sympy.Float("1e-12", _NUM_DIGITS)
 _SMALLEST = sympy.Float("1e-8", _NUM_DIGITS)  # at points near 1, what is less is rounding
@@ -49,6 +51,9 @@ _BINOMIAL = re.compile(r"\\binom\{(\d+)\}")
 _DEGREES = re.compile(r"(\d+(?:\.\d+)?)\^\\circ ?")
 _MARKED_INDEX = re.compile(r"_\{?\\text\{(\w+)\}\}?")
 _VARIABLE = re.compile(r"(?<![\\a-zA-Z])[a-df-hj-zA-DF-HJ-Z](?![a-zA-Z])")
+_ADJACENT_CAPITALS = re.compile(r"(?<![\\a-zA-Z])[A-Z](?: ?[A-Z])+(?![a-z])")
+_COMMAND_OR_I = re.compile(r"(\\[a-zA-Z]+)|I")
+_NUMBER_WITH_INDEX = re.compile(r"\d_")
 _CONVERSION = ConversionConfig(lowercase_symbols=False)
 
 
@@ -65,6 +70,8 @@ def expressions_equal(one: str, other: str) -> str | None:
     """How two tidy texts were found equal, "math-verify" or "numeric"; None when they were not."""
     if any(read_number(a) and _VARIABLE.search(b) for a, b in ((one, other), (other, one))):
         return None  # most wrong answers end here, before the parser has cost anything
+    if _capitals(one) != _capitals(other):
+        return None
     try:
         a, b = _read(one), _read(other)
         agree = _values_agree(a, b)
@@ -75,6 +82,11 @@ def expressions_equal(one: str, other: str) -> str | None:
     except _REFUSALS:
         return None
     return "numeric" if agree else None
+
+
+def _capitals(text: str) -> list[str]:
+    """The runs of capitals, which keep their order: AC and CA are segments or matrices, and no products."""
+    return sorted(run.replace(" ", "") for run in _ADJACENT_CAPITALS.findall(text))
 
 
 def equations_equal(one: tuple[str, str], other: tuple[str, str]) -> bool:
@@ -97,6 +109,7 @@ def _read(text: str) -> sympy.Expr:
     _refuse_unbounded(text)
     _refuse_unknown(text)
     text = _DEGREES.sub(r"(\1\\cdot\\frac{\\pi}{180})", text)
+    text = _COMMAND_OR_I.sub(lambda match: match[1] or r"\Upsilon ", text)  # I would be the imaginary unit
     try:
         expression = latex2sympy(text, normalization_config=None, conversion_config=_CONVERSION)
     except Exception as error:  # the parser says all it has to say with this class
@@ -134,6 +147,8 @@ def _refuse_unknown(text: str) -> None:
     commands = _COMMAND.findall(text)
     if not text.isascii() or _FOREIGN.search(_COMMAND.sub(" ", text)) or not _UNDERSTOOD.issuperset(commands):
         raise NotReadableError("a command or character that is not understood")
+    if _NUMBER_WITH_INDEX.search(text):
+        raise NotReadableError("a number with an index, which the parser would leave out")
 
 
 def _values_agree(a: sympy.Expr, b: sympy.Expr) -> bool | None:
@@ -142,36 +157,46 @@ def _values_agree(a: sympy.Expr, b: sympy.Expr) -> bool | None:
     num_compared = 0
     for values in _points(a, b):
         x, y = _value(a, values), _value(b, values)
-        if (x is None) != (y is None):
-            return False
-        if x is not None:
-            num_compared += 1
-            if not _close(x, y, tolerance, smallest=_SMALLEST if values else 0):
+        if x is None or y is None:
+            if x is not y and not _is_whole(values):
                 return False
+            continue  # at a whole point one of them may have a pole, as n!/(n-k)! for n < k
+        num_compared += 1
+        if not _close(x, y, tolerance, smallest=_SMALLEST if values else 0):
+            return False
     return True if num_compared else None
 
 
 def _points(a: sympy.Expr, b: sympy.Expr) -> list[dict]:
-    """Values for the variables of both: above and below 1, negative ones, in rising and in falling order."""
+    """Values for the variables of both: positive, of all signs, and whole, for the sake of floor and ceiling.
+
+    The signs are drawn for each variable, so that ab and |ab| differ somewhere; and the same ones every time.
+    """
     names = sorted(a.free_symbols | b.free_symbols, key=str)
-    by_point = [
-        [(29 + 3 * j, 11 + j) for j in range(len(names))],
-        [(2 + j, 9 + 2 * j) for j in range(len(names))],
-        [(13 + 5 * j, 7 + 2 * j) for j in reversed(range(len(names)))],
-        [(-17 - 14 * j, 5 + j) for j in reversed(range(len(names)))],
+    if not names:
+        return [{}]
+    draw = random.Random(len(names))
+    signs = [(1,)] * _NUM_POSITIVE_POINTS + [(1, -1)] * _NUM_SIGNED_POINTS
+    points = [{name: (draw.choice(s) * (2 * draw.randint(15, 150) + 1), 96) for name in names} for s in signs]
+    points += [  # all parities of two variables
+        {name: (2 * draw.randint(6, 20) + (i >> j & 1), 1) for j, name in enumerate(names)}
+        for i in range(_NUM_WHOLE_POINTS)
     ]
-    points = [
-        {
-            name: sympy.Float(sympy.Rational(*pair), _NUM_DIGITS)
-            for name, pair in zip(names, pairs, strict=True)
-        }
-        for pairs in by_point
+    return [
+        {name: sympy.Float(sympy.Rational(*pair), _NUM_DIGITS) for name, pair in point.items()}
+        for point in points
     ]
-    return points if names else points[:1]
+
+
+def _is_whole(values: dict) -> bool:
+    return bool(values) and all(float(value).is_integer() for value in values.values())
 
 
 def _value(expression: sympy.Expr, values: dict) -> sympy.Expr | None:
-    value = expression.xreplace(values).evalf(_NUM_DIGITS)
+    try:
+        value = expression.xreplace(values).evalf(_NUM_DIGITS)
+    except ValueError:  # a pole of the factorial
+        return None
     # A number of no certain digit is what is left of a zero: 0.e-138.
     value = value.xreplace({part: sympy.Integer(0) for part in value.atoms(sympy.Float) if part._prec == 1})
     return value if value.is_number and value.is_finite else None
