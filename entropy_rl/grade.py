@@ -7,25 +7,10 @@ from itertools import islice
 from entropy_rl.data.rows import RowError, read_rows, require
 from entropy_rl.paths import AnyPath
 from entropy_rl.rewards.judging import Answered, Judges
-from entropy_rl.rewards.rules import (
-    CodeReward,
-    GSM8KReward,
-    MultipleChoiceReward,
-    RewardRules,
-    Route,
-)
 
-STANDARD_RULES = RewardRules(
-    routes=(
-        *(Route(data_source=name, reward=GSM8KReward()) for name in ("gsm8k*", "openai/gsm8k*")),
-        *(Route(data_source=name, reward=MultipleChoiceReward()) for name in ("bbq*", "mmlu*", "gpqa*")),
-        *(Route(data_source=name, reward=CodeReward()) for name in ("code*", "apps*", "taco*")),
-    )
-)
-"""How rows are judged unless a configuration says otherwise: all else is mathematics."""
 COLUMNS = ("response", "answer", "data_source")
 CHUNK_ROWS = 1024
-"""Rows judged together; they are written as soon as all of them are."""
+"""Rows in line at one time."""
 
 
 def grade_rows(path: AnyPath, judges: Judges) -> Iterator[dict]:
@@ -36,7 +21,7 @@ def grade_rows(path: AnyPath, judges: Judges) -> Iterator[dict]:
     """
     rows = read_rows(path, COLUMNS)
     while chunk := [_read(row) for _, row in islice(rows, CHUNK_ROWS)]:
-        judged = iter(judges.judge([item for item in chunk if isinstance(item, Answered)]))
+        judged = judges.judge([item for item in chunk if isinstance(item, Answered)])
         for item in chunk:
             if isinstance(item, RowError):
                 yield {"score": 0.0, "method": f"unreadable: {item}", "extracted": None, "seconds": 0.0}
@@ -55,13 +40,26 @@ def _read(row: dict | RowError) -> Answered | RowError:
     try:
         if isinstance(row, RowError):
             raise row
-        answer = row.get("answer")
-        if not isinstance(answer, str):
-            answer = json.dumps(require(row, "answer", int | float | list | dict))
+        answer = require(row, "answer", str | int | float | list | dict)
+        if isinstance(answer, bool) or (isinstance(answer, list) and not all(map(_is_plain, answer))):
+            raise RowError('"answer" must be a text, a number, a list of these, or the tests of a program')
+        if isinstance(answer, list):
+            answer = json.dumps([_text(one) for one in answer])
+        elif isinstance(answer, dict):
+            answer = json.dumps(answer)
         return Answered(
             response=require(row, "response", str),
-            answer=answer,
+            answer=_text(answer),
             data_source=require(row, "data_source", str),
         )
     except RowError as error:
         return error
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, str | int | float) and not isinstance(value, bool)
+
+
+def _text(value: str | int | float) -> str:
+    """As it is written; 27.0 is 27, as whole numbers are stored beside others."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -7,19 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from entropy_rl.grade import STANDARD_RULES, grade_rows
+from entropy_rl.grade import grade_rows
 from entropy_rl.rewards.judging import Judges
-from entropy_rl.rewards.rules import GSM8KReward, MathReward, MultipleChoiceReward
+from entropy_rl.rewards.rules import RewardRules
 
 ROOT = Path(__file__).resolve().parents[1]
 ROWS = [
     ({"response": r"so \boxed{\frac{1}{2}}", "answer": "0.5", "data_source": "math"}, 1.0),
     ({"response": "7 + 5 = 12\n#### 12", "answer": "12", "data_source": "gsm8k"}, 1.0),
     ({"response": "12", "answer": 12, "data_source": "math"}, 0.0),
-    ({"response": r"\boxed{3}", "answer": ["2", "3"], "data_source": "math"}, 1.0),
+    ({"response": r"\boxed{3}", "answer": ["2", 3.0], "data_source": "math"}, 1.0),
     ({"response": "The answer is (B).", "answer": "B", "data_source": "bbq_age"}, 1.0),
     ({"response": 5, "answer": "5", "data_source": "math"}, 0.0),
     ({"answer": "5", "data_source": "math"}, 0.0),
+    ({"response": r"\boxed{1}", "answer": True, "data_source": "math"}, 0.0),
 ]
 
 
@@ -42,8 +43,9 @@ def test_every_row_has_its_line_in_order_and_rows_that_cannot_be_read_say_why(an
     assert all(set(line) == {"score", "method", "extracted", "seconds"} for line in lines)
     assert [line["extracted"] for line in lines[:4]] == [r"\frac{1}{2}", "12", None, "3"]
     assert '"response" must be a str; got int' in lines[5]["method"]
-    assert '"response" must be there' in lines[6]["method"] and "must be JSON" in lines[7]["method"]
-    assert ended.returncode == 1 and "3 of 8 rows could not be read and score 0" in ended.stderr
+    assert '"response" must be there' in lines[6]["method"] and '"answer" must be' in lines[7]["method"]
+    assert "must be JSON" in lines[8]["method"]
+    assert ended.returncode == 1 and "4 of 9 rows could not be read and score 0" in ended.stderr
 
 
 def test_the_rewards_of_a_configuration_judge_instead(answers, tmp_path):
@@ -67,15 +69,10 @@ def test_a_configuration_without_rewards_is_refused(answers):
     assert ended.returncode == 2 and "must be of a task with rewards" in ended.stderr
 
 
-def test_sources_are_judged_as_the_help_says():
-    named = {"gsm8k_main": GSM8KReward(), "bbq": MultipleChoiceReward(), "math500": MathReward()}
-    assert {name: STANDARD_RULES.of(name) for name in named} == named
-
-
 def test_rows_are_judged_in_chunks_and_stay_in_order(tmp_path, monkeypatch):
     monkeypatch.setattr("entropy_rl.grade.CHUNK_ROWS", 3)
     path = tmp_path / "answers.jsonl"
     row = {"answer": "1", "data_source": "math"}
     path.write_text("\n".join(json.dumps(row | {"response": rf"\boxed{{{i % 2}}}"}) for i in range(8)))
-    with Judges(STANDARD_RULES, num_workers=2, start_all=False) as judges:
+    with Judges(RewardRules(), num_workers=2) as judges:
         assert [line["score"] for line in grade_rows(path, judges)] == [0, 1] * 4

@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from entropy_rl.grade import STANDARD_RULES, grade_rows
+from entropy_rl.grade import grade_rows
 from entropy_rl.rewards.judging import Judges
 from entropy_rl.rewards.rules import RewardRules
 
@@ -16,9 +16,9 @@ class Grade:
     r"""Judge answers without a policy: a JSON object {"score", "method", "extracted", "seconds"} a row.
 
     Rows of the input are {"response", "answer", "data_source"}; the output is in their order. Sources gsm8k*
-    are judged by the number after ####, or in a box; bbq*, mmlu* and gpqa* by the letter chosen; code*, apps*
-    and taco* by running the program on the tests in "answer", in a sandbox; all others by the mathematics in
-    the last \boxed{}. A list in "answer" holds several right ones.
+    are judged by the number in the last box, or behind ####; bbq*, mmlu* and gpqa* by the letter chosen;
+    code*, apps, taco, *mbpp* and *humaneval* by running the program on the tests in "answer", in a sandbox;
+    all others by the mathematics in the last \boxed{}. A list in "answer" holds several right ones.
 
     Example: python -m entropy_rl grade --input answers.jsonl > scores.jsonl
 
@@ -34,7 +34,7 @@ class Grade:
 
     def run(self) -> None:
         num_rows = num_unreadable = 0
-        with Judges(self._rules(), num_workers=self.workers, start_all=False) as judges:
+        with Judges(self._rules(), num_workers=self.workers) as judges:
             for row in grade_rows(self.input, judges):
                 num_rows += 1
                 num_unreadable += row["method"].startswith("unreadable")
@@ -45,7 +45,7 @@ class Grade:
 
     def _rules(self) -> RewardRules:
         if self.config is None:
-            return STANDARD_RULES
+            return RewardRules()
         from entropy_rl.config_file import load_config  # loads jax, which the rules above do not need
 
         rules = getattr(load_config(self.config).task, "rewards", None)

@@ -114,13 +114,14 @@ class RuleGrader:
 
     def grade(self, prompts: Sequence[Prompt], responses: Sequence[Sequence[Response]]) -> GradeBatch:
         start_seconds = time.perf_counter()
-        judged = self._judges.judge(
+        answered = self._judges.judge(
             [
                 Answered(response=response.text, answer=prompt.answer, data_source=prompt.data_source)
                 for prompt, group in zip(prompts, responses, strict=True)
                 for response in group
             ]
         )
+        judged = list(answered)
         seconds = time.perf_counter() - start_seconds
 
         def by_prompt(values, dtype):

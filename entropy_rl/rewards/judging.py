@@ -1,6 +1,6 @@
 """Judging by rules: each reward has a pool of processes of its own, started when it is first needed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -32,24 +32,22 @@ class Judged:
 
 
 class Judges:
-    """The processes of some rules; a context manager whose `judge` may be called from any thread but one at
-    a time.
+    """The processes of some rules; a context manager whose `judge` is for one thread at a time.
 
-    Processes start on entering where `start_all`, otherwise with the first response of their reward; either
+    Processes start on entering, those of standard routes with the first response that needs them; either
     raises ValueError when a judge cannot work on this machine.
     """
 
-    def __init__(self, rules: RewardRules, *, num_workers: int, start_all: bool = True):
+    def __init__(self, rules: RewardRules, *, num_workers: int):
         self._rules = rules
         self._num_workers = num_workers
-        self._start_all = start_all
         self._pools: dict[Reward, JudgePool] = {}
         self._stack = ExitStack()
 
     def __enter__(self) -> "Judges":
         with ExitStack() as stack:  # ends what was started when a later one refuses
             stack.enter_context(self._stack)
-            for reward in self._rules.rewards if self._start_all else ():
+            for reward in self._rules.certain:
                 self._pool(reward)
             stack.pop_all()
         return self
@@ -57,34 +55,33 @@ class Judges:
     def __exit__(self, *exception) -> None:
         self._stack.close()
 
-    def judge(self, items: Sequence[Answered]) -> list[Judged]:
-        """One judgement for each item, in order; nothing that a response does raises."""
-        added = self._rules.added
-        judged = [self._judge_routed(items), *(self._judge_by(one.reward, items) for one in added)]
-        weights = [self._rules.weight, *(one.weight for one in added)]
-        return [
-            Judged(
-                judgement=of_item[0],
-                reward=sum(weight * one.score for weight, one in zip(weights, of_item, strict=True)),
-                timed_out=any(one.timed_out for one in of_item),
-                num_errors=sum(bool(one.error) and not one.timed_out for one in of_item),
+    def judge(self, items: Sequence[Answered]) -> Iterator[Judged]:
+        """One judgement for each item, in order, as they come; nothing that a response does raises.
+
+        All judges work at the same time.
+        """
+        rules = self._rules
+        rewards = [rules.of(item.data_source) for item in items]
+        routed = {
+            reward: self._begin(
+                reward, [item for item, its in zip(items, rewards, strict=True) if its == reward]
             )
-            for of_item in zip(*judged, strict=True)
-        ]
+            for reward in dict.fromkeys(rewards)
+        }
+        added = [self._begin(one.reward, items) for one in rules.added]
+        weights = [rules.weight, *(one.weight for one in rules.added)]
+        for reward in rewards:
+            judgements = [next(routed[reward]), *map(next, added)]
+            yield Judged(
+                judgement=judgements[0],
+                reward=sum(weight * one.score for weight, one in zip(weights, judgements, strict=True)),
+                timed_out=any(one.timed_out for one in judgements),
+                num_errors=sum(bool(one.error) and not one.timed_out for one in judgements),
+            )
 
-    def _judge_routed(self, items: Sequence[Answered]) -> list[Judgement]:
-        numbers_of: dict[Reward, list[int]] = {}
-        for number, item in enumerate(items):
-            numbers_of.setdefault(self._rules.of(item.data_source), []).append(number)
-        found: dict[int, Judgement] = {}
-        for reward, numbers in numbers_of.items():
-            judgements = self._judge_by(reward, (items[number] for number in numbers))
-            found.update(zip(numbers, judgements, strict=True))
-        return [found[number] for number in range(len(items))]
-
-    def _judge_by(self, reward: Reward, items: Iterable[Answered]) -> list[Judgement]:
+    def _begin(self, reward: Reward, items: Sequence[Answered]) -> Iterator[Judgement]:
         asked = [JudgeItem(response=item.response, answer=item.answer) for item in items]
-        return self._pool(reward).judge_all(asked)
+        return self._pool(reward).begin(asked)
 
     def _pool(self, reward: Reward) -> JudgePool:
         if reward not in self._pools:

@@ -8,13 +8,17 @@ interpreter, which alarms and threads cannot.
 import json
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -109,8 +113,12 @@ class JudgePool:
 
     def judge_all(self, items: Sequence[JudgeItem]) -> list[Judgement]:
         """One judgement for each item, in order. Nothing an item does raises."""
-        assert self._threads is not None, "judge_all is for use inside `with JudgePool(...)`"
-        return list(self._threads.map(self._judge_one, items))
+        return list(self.begin(items))
+
+    def begin(self, items: Sequence[JudgeItem]) -> Iterator[Judgement]:
+        """The same, one after another as they come; all items are in line when this returns."""
+        assert self._threads is not None, "judging is for use inside `with JudgePool(...)`"
+        return self._threads.map(self._judge_one, items)
 
     def _judge_one(self, item: JudgeItem) -> Judgement:
         worker = self._idle.get()
@@ -134,15 +142,17 @@ class _Worker:
         self._process: subprocess.Popen | None = None
 
     def launch(self) -> None:
-        """Starts the process and returns before it is ready."""
-        self._connection, theirs = Pipe()
+        """Starts the process and returns before it is ready. Raises OSError when the system starts none."""
+        connection, theirs = Pipe()
         limits = [str(self._limits.time_limit_seconds), str(self._limits.memory_limit_mib)]
         judge = [self._judge, self._settings]
         module = "entropy_rl.rewards.worker"
         # The folder one works in comes last: a user's own judge may lie there.
         folders = [_PACKAGE_PARENT, os.environ.get("PYTHONPATH"), os.getcwd()]
         search_path = os.pathsep.join(filter(None, folders))
-        with theirs:
+        with theirs, ExitStack() as undo:
+            undo.callback(connection.close)
+            _limit_sending(connection, self._limits.time_limit_seconds)
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", module, str(theirs.fileno()), *limits, *judge],
                 pass_fds=[theirs.fileno()],
@@ -152,6 +162,8 @@ class _Worker:
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,  # a group of its own: what a judge starts dies with it
             )
+            undo.pop_all()
+        self._connection = connection
 
     def await_ready(self) -> None:
         """Raises ValueError when the process cannot run the judge, for the reason it gives."""
@@ -167,30 +179,34 @@ class _Worker:
             )
 
     def judge(self, item: JudgeItem) -> Judgement:
-        if self._process is None or self._process.poll() is not None:
+        if self._has_ended():
             try:
                 self._restart()
-            except ValueError as error:
-                return Judgement(score=0.0, seconds=0.0, error=str(error))
+            except (ValueError, OSError) as error:
+                return Judgement(score=0.0, seconds=0.0, error=f"no process to judge in: {error}")
         limit_seconds = self._limits.time_limit_seconds
         start_seconds = time.perf_counter()
         try:
             self._connection.send_bytes(json.dumps(asdict(item)).encode())
-            reply = self._receive(limit_seconds)
+            reply = self._receive(start_seconds + limit_seconds - time.perf_counter())
         except (EOFError, OSError) as failure:
             self.kill()
-            timed_out = isinstance(failure, TimeoutError)
+            timed_out = isinstance(failure, TimeoutError | BlockingIOError)
             error = f"killed after {limit_seconds} seconds" if timed_out else "the judging process died"
             reply = {"score": 0.0, "timed_out": timed_out, "error": error}
         return Judgement(seconds=time.perf_counter() - start_seconds, **reply)
 
     def kill(self) -> None:
         if self._process is not None:
-            if self._process.poll() is None:
-                os.killpg(self._process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError, PermissionError):  # macOS has the latter for a dead group
+                os.killpg(self._process.pid, signal.SIGKILL)  # not reaped yet, so that the number is its own
             self._process.wait()
             self._connection.close()
             self._process = None
+
+    def _has_ended(self) -> bool:
+        """Whether the process is gone: an idle one sends nothing, so what can be read is its end."""
+        return self._process is None or self._connection.poll()
 
     def _restart(self) -> None:
         self.kill()
@@ -199,6 +215,13 @@ class _Worker:
 
     def _receive(self, limit_seconds: float) -> dict:
         """The next reply. Raises TimeoutError for silence, EOFError or OSError when the process is dead."""
-        if not self._connection.poll(limit_seconds):
+        if not self._connection.poll(max(limit_seconds, 0)):
             raise TimeoutError
         return json.loads(self._connection.recv_bytes())
+
+
+def _limit_sending(connection: Connection, seconds: float) -> None:
+    """Has a send raise BlockingIOError after so long a time in which nothing of it was taken."""
+    limit = struct.pack("@ll", int(seconds), int(seconds % 1 * 1e6))
+    with socket.socket(fileno=os.dup(connection.fileno())) as ours:
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)

@@ -3,14 +3,16 @@
 A rule is data. The processes that judge by it are in entropy_rl.rewards.judging.
 """
 
+import math
 import re
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 
 from entropy_rl.rewards.code import CODE_JUDGE
-from entropy_rl.rewards.pool import JudgeLimits
+from entropy_rl.rewards.pool import MATH_JUDGE, JudgeLimits
 from entropy_rl.rewards.sandbox.limits import SandboxLimits
+from entropy_rl.rewards.scores import check_name
 from entropy_rl.rewards.shaping import OverlongPenalty
 
 
@@ -38,12 +40,12 @@ class MathReward(Reward):
 
     @property
     def judge(self) -> str:
-        return "entropy_rl.rewards.mathematics.judges:judge"
+        return MATH_JUDGE
 
 
 @dataclass(frozen=True, kw_only=True)
 class GSM8KReward(Reward):
-    r"""1 when the number after the last ####, or in the last \boxed{}, is the known one, else 0."""
+    r"""1 when the number in the last \boxed{}, or without a box behind the last ####, is the known one."""
 
     @property
     def judge(self) -> str:
@@ -137,12 +139,7 @@ class CustomReward(Reward):
     """Further arguments by name."""
 
     def __post_init__(self):
-        module, _, function = self.function.partition(":")
-        if not module or not function:
-            raise ValueError(
-                f'function must be named "module:function", got {self.function!r}; as my_rewards:brevity for '
-                "def brevity(response, answer) in my_rewards.py"
-            )
+        check_name(self.function)
 
     @property
     def judge(self) -> str:
@@ -158,8 +155,20 @@ class Route:
     """Which data source has which reward."""
 
     data_source: str
-    """Name of the source; * and ? stand for any characters, as in aime*."""
+    """Name of the source, capitals or not; * and ? stand for any characters, as in aime*."""
     reward: Reward
+
+
+def _routes(reward: Reward, *data_sources: str) -> tuple[Route, ...]:
+    return tuple(Route(data_source=name, reward=reward) for name in data_sources)
+
+
+STANDARD_ROUTES = (
+    *_routes(GSM8KReward(), "gsm8k*", "*/gsm8k*"),
+    *_routes(MultipleChoiceReward(), "bbq*", "*/bbq*", "mmlu*", "*/mmlu*", "gpqa*", "*/gpqa*"),
+    *_routes(CodeReward(), "code*", "*/code*", "apps", "*/apps", "taco", "*/taco", "*mbpp*", "*humaneval*"),
+)
+"""What is not mathematics, among data sets by the names they go by. Their judges start when first needed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,8 +187,8 @@ class RewardRules:
     Whether it counts as right is decided by the score of its route alone.
     """
 
-    routes: tuple[Route, ...] = ()
-    """By data source; the first that fits is taken."""
+    routes: tuple[Route, ...] = STANDARD_ROUTES
+    """By data source; the first that fits is taken. Your own go before: (Route(...), *STANDARD_ROUTES)."""
     default: Reward = field(default_factory=MathReward)
     """For sources without a route."""
     weight: float = 1.0
@@ -189,15 +198,20 @@ class RewardRules:
     overlong: OverlongPenalty | None = None
     """Penalty of responses that come near the limit of tokens."""
 
+    def __post_init__(self):
+        weights = (self.weight, *(one.weight for one in self.added))
+        if not all(map(math.isfinite, weights)):
+            raise ValueError(f"weights of rewards must be finite numbers, got {weights}")
+
     def of(self, data_source: str) -> Reward:
         """The reward of a data source."""
         for route in self.routes:
-            if fnmatchcase(data_source, route.data_source):
+            if fnmatchcase(data_source.lower(), route.data_source.lower()):
                 return route.reward
         return self.default
 
     @property
-    def rewards(self) -> tuple[Reward, ...]:
-        """Every reward of these rules, each once."""
-        routed = [route.reward for route in self.routes]
-        return tuple(dict.fromkeys([*routed, self.default, *(one.reward for one in self.added)]))
+    def certain(self) -> tuple[Reward, ...]:
+        """The rewards that these rules name, each once; those of standard routes may never be needed."""
+        own = [route.reward for route in self.routes if route not in STANDARD_ROUTES]
+        return tuple(dict.fromkeys([*own, self.default, *(one.reward for one in self.added)]))

@@ -32,15 +32,24 @@ class Score:
 Judge = Callable[[str, str], Score | float]
 
 
+def check_name(name: str) -> None:
+    """Raises ValueError when a judge is not named "module:function"."""
+    module, _, function = name.partition(":")
+    if not module or not function:
+        raise ValueError(
+            f'a judge must be named "module:function", got {name!r}; as my_rewards:brevity for def '
+            "brevity(response, answer) in my_rewards.py"
+        )
+
+
 def load_judge(name: str, settings: dict | None = None) -> Judge:
     """The function that "module:name" means, with its settings bound.
 
     Raises ValueError when the name is not of that form or names no function, ImportError when the module
     cannot be imported.
     """
+    check_name(name)
     module, _, function = name.partition(":")
-    if not module or not function:
-        raise ValueError(f'a judge must be named "module:function", got {name!r}')
     judge = getattr(importlib.import_module(module), function, None)
     if not callable(judge):
         raise ValueError(f"{module} has no function {function!r}; correct the name {name!r}")

@@ -52,6 +52,8 @@ def serve(connection: Connection, judge: Judge, limit_seconds: float) -> None:
         reply = _judge(judge, request["response"], request["answer"])
         signal.setitimer(signal.ITIMER_REAL, 0)
         _send(connection, reply)
+        if reply["error"] == MemoryError.__name__:
+            return  # what filled the memory may be kept somewhere; a fresh process has none of it
 
 
 def _judge(judge: Judge, response: str, answer: str) -> dict:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from entropy_rl.rewards.scores import Score
 
@@ -36,6 +37,17 @@ def obey(response: str, answer: str) -> float:
 def with_parts(response: str, answer: str, *, bonus: float = 0.0) -> Score:
     """A score with all its parts, of which one comes from the settings."""
     return Score(score=0.25 + bonus, method="by hand", extracted=response)
+
+
+def meet(response: str, answer: str, *, me: str, other: str) -> float:
+    """1 when another judge works at the same time; the answer is the folder in which they meet."""
+    folder = Path(answer)
+    if not folder.is_dir():
+        return 0.0
+    (folder / me).touch()
+    while not (folder / other).exists():
+        time.sleep(0.01)
+    return 1.0
 
 
 def heavy_modules_loaded(response: str, answer: str) -> float:

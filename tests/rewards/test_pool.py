@@ -1,6 +1,8 @@
 """The judging pool: limits kill, the dead are replaced, and only the guilty item pays."""
 
 import os
+import signal
+import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -112,6 +114,34 @@ def test_a_failing_item_scores_zero_with_its_reason(probe_pool, command, error):
 
 def test_what_a_judge_prints_does_not_disturb_the_replies(probe_pool):
     assert [judgement.score for judgement in ask(probe_pool, "print", "print", "fine")] == [0.5] * 3
+
+
+def test_a_process_whose_memory_was_full_is_replaced():
+    with JudgePool(num_workers=1, limits=LIMITS, judge="probe_judges:obey") as pool:
+        before, full, after = ask(pool, "process", "eat memory", "process")
+        assert full.error == "MemoryError" and before.score != after.score
+
+
+def test_a_process_that_takes_nothing_in_costs_no_more_than_the_limit():
+    with JudgePool(num_workers=1, limits=LIMITS, judge="probe_judges:obey") as pool:
+        (process,) = ask(pool, "process")
+        os.kill(int(process.score), signal.SIGSTOP)
+        (judged,) = ask(pool, "x" * 10**7)
+        assert judged.timed_out and judged.seconds < 2
+        assert ask(pool, "fine")[0].score == 0.5
+
+
+def test_a_system_that_starts_no_process_costs_items_their_scores_and_nothing_else(monkeypatch):
+    with JudgePool(num_workers=1, limits=LIMITS, judge="probe_judges:obey") as pool:
+        with monkeypatch.context() as patch:
+            patch.setattr(subprocess, "Popen", no_process)
+            dead, judged = ask(pool, "die", "fine")
+            assert dead.error == "the judging process died" and "no process to judge in" in judged.error
+        assert ask(pool, "fine")[0].score == 0.5
+
+
+def no_process(*_, **__):
+    raise BlockingIOError("Resource temporarily unavailable")
 
 
 def test_a_process_that_died_while_idle_costs_no_item_its_score():
