@@ -87,7 +87,12 @@ def load_tokenizer(directory: Path) -> Tokenizer:
             f"a tokenizer directory must hold tokenizer.json; {directory} does not; give the folder of a "
             "Hugging Face policy or tokenizer"
         )
-    backend = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+    backend = AutoTokenizer.from_pretrained(
+        directory,
+        local_files_only=True,
+        trust_remote_code=False,
+        clean_up_tokenization_spaces=False,  # what is judged and shown is what was sampled, "a ." and all
+    )
     candidates = [backend.eos_token_id, *_generation_stop_ids(directory / "generation_config.json")]
     stop_ids = tuple(dict.fromkeys(stop_id for stop_id in candidates if stop_id is not None))
     if not stop_ids:

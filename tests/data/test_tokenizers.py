@@ -3,7 +3,9 @@
 import json
 
 import pytest
-from transformers import AutoTokenizer
+from tokenizers import Regex, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer as FastTokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from entropy_rl.data.tokenizers import COUNTDOWN_CHARACTERS, ChatMessage, countdown_tokenizer, load_tokenizer
 
@@ -38,6 +40,19 @@ def test_a_saved_tokenizer_loads_as_the_same_here_and_in_transformers(tmp_path):
     assert tokenizer.encode(text) == loaded.encode(text) == theirs.encode(text, add_special_tokens=False)
     assert (loaded.pad_id, loaded.stop_ids, loaded.vocab_size) == (0, (1,), tokenizer.vocab_size)
     assert loaded.decode(loaded.encode("(1 + 2)")) == "(1 + 2)"
+
+
+def test_text_is_what_was_sampled_even_where_a_tokenizer_would_tidy_it(tmp_path):
+    """Many of Hugging Face's ask for it: "a ." would be shown, and judged, as "a."."""
+    fast = FastTokenizer(models.WordLevel({"<end>": 0, "a": 1, ".": 2, " ": 3}, unk_token="<end>"))
+    fast.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), behavior="isolated")
+    fast.decoder = decoders.Fuse()
+    tidy = PreTrainedTokenizerFast(
+        tokenizer_object=fast, eos_token="<end>", clean_up_tokenization_spaces=True
+    )
+    tidy.save_pretrained(tmp_path)
+    assert AutoTokenizer.from_pretrained(tmp_path).decode([1, 3, 2]) == "a."
+    assert load_tokenizer(tmp_path).decode([1, 3, 2]) == "a ."
 
 
 def test_without_a_chat_template_a_conversation_is_its_text():
