@@ -41,7 +41,7 @@ def read_questions(path: Path) -> list[dict]:
 
 def _turns(row: dict) -> tuple[ChatMessage, ...]:
     if "messages" not in row:
-        return (ChatMessage("user", require(row, "prompt", str)),)
+        return (ChatMessage("user", require_text(row, "prompt")),)
     turns = require(row, "messages", list)
     if not turns or not all(isinstance(turn, dict) for turn in turns):
         raise RowError('"messages" must be a list of at least one {role, content}; it is not')
@@ -145,7 +145,8 @@ class Generator:
         def look(responses):
             ids_T = jax.device_get(responses.ids_BT)[0, : int(responses.mask_BT[0].sum())].tolist()
             text.grow(ids_T)
-            seen.append((len(ids_T), time.perf_counter()))
+            if not seen or len(ids_T) > seen[-1][0]:  # a call draws none where the first token stops
+                seen.append((len(ids_T), time.perf_counter()))
 
         self._sample(sampler, [prompt], len(prompt.encode(self.tokenizer)), on_tokens=look)
         text.end()
@@ -182,18 +183,27 @@ def _on_first_device(architecture: Qwen2Config) -> dict:
 class GrowingText:
     """Writes the text of a response as its tokens come, and together exactly what they decode to.
 
-    What the next token may change is held back: the last bytes may be half a character.
+    What the next token may change is held back: the last bytes may be half a character. Only the last tokens
+    are decoded again, behind the whole characters before them: what a decoder does to the beginning of a text
+    (some strip a space) then falls on text that is written already. That is exact where a decoder, as those
+    of byte-level tokenizers, never takes back a whole character for the sake of later tokens.
     """
 
     def __init__(self, tokenizer: Tokenizer, write: Callable[[str], None]):
         self._tokenizer, self._write = tokenizer, write
-        self._text, self._num_written = "", 0
+        self._start, self._middle = 0, 0  # ids at which a character begins; between them there is text
+        self._text, self._num_written = "", 0  # of the ids from _start on; how much of it is written
 
     def grow(self, ids: Sequence[int]) -> None:
         """Takes all ids so far; a stop token at their end has no text."""
-        stopped = bool(ids) and ids[-1] in self._tokenizer.stop_ids
-        self._text = self._tokenizer.decode(ids[:-1] if stopped else ids)
+        end = len(ids) - bool(ids and ids[-1] in self._tokenizer.stop_ids)
+        self._text = self._tokenizer.decode(ids[self._start : end])
         self._write_until(len(self._text.rstrip("\N{REPLACEMENT CHARACTER}")))
+        if self._num_written == len(self._text) and (
+            later := self._tokenizer.decode(ids[self._middle : end])
+        ):
+            self._start, self._middle = self._middle, end
+            self._text, self._num_written = later, len(later)
 
     def end(self) -> None:
         """Writes what was held back."""

@@ -1,7 +1,9 @@
 """Completions as they grow: the pieces add up to the text, and no piece ends within a character."""
 
+import dataclasses
 import io
 import json
+import random
 from contextlib import redirect_stderr, redirect_stdout
 from types import SimpleNamespace
 
@@ -99,6 +101,51 @@ def test_bytes_that_never_become_a_character_are_shown_at_the_end():
     assert "".join(pieces) == tokenizer.decode(half) != "a"
 
 
+class Counting(Tokenizer):
+    """Notes how many ids are decoded at a time."""
+
+    def decode(self, ids) -> str:
+        self.__dict__.setdefault("sizes", []).append(len(ids))
+        return super().decode(ids)
+
+
+@pytest.mark.parametrize("size", [1, 7])
+def test_a_token_costs_no_more_to_show_the_longer_the_response_is(size):
+    tokenizer, pieces = Counting(byte_tokenizer().backend, (256,)), []
+    ids = tokenizer.encode(MIXED[:-2] * 53)
+    growing = GrowingText(tokenizer, pieces.append)
+    for end in range(1, len(ids) + size, size):
+        growing.grow(ids[:end])
+    growing.end()
+    assert "".join(pieces) == MIXED[:-2] * 53
+    assert len(ids) == 12 * 53 and max(tokenizer.sizes) <= 12 * 7  # until calls of 7 end with a character
+
+
+def piece_tokenizer() -> Tokenizer:
+    """Words with their space before them, which decoding takes from the beginning of a text, as Llama's."""
+    words = ["<end>", "\u2581", "\u2581a", "b", "\u2581\u2581", ".", "\u6f22"]
+    fast = FastTokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<end>"))
+    fast.decoder = decoders.Sequence(
+        [decoders.Replace("\u2581", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    return Tokenizer(PreTrainedTokenizerFast(tokenizer_object=fast, eos_token="<end>"), (0,))
+
+
+@pytest.mark.parametrize("make", [byte_tokenizer, piece_tokenizer])
+def test_pieces_of_any_tokens_in_calls_of_any_size_add_up_to_what_all_decode_to(make):
+    """Ids without a token among them, and bytes that are parts of no character."""
+    tokenizer, rng = make(), random.Random(5)
+    for _ in range(199):
+        drawn = rng.choices([i for i in range(tokenizer.vocab_size + 2) if i not in tokenizer.stop_ids], k=31)
+        ends = sorted(rng.sample(range(1, 31), rng.randrange(31))) + [31]
+        pieces = []
+        growing = GrowingText(tokenizer, pieces.append)
+        for end in ends:
+            growing.grow(drawn[:end])
+        growing.end()
+        assert "".join(pieces) == tokenizer.decode(drawn), (drawn, ends)
+
+
 @pytest.mark.parametrize("tokens_per_call", [1, 3, 512])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_what_is_streamed_is_the_sample_of_the_same_seed(stored, tokens_per_call, seed):
@@ -119,6 +166,15 @@ def test_a_response_that_ends_early_is_streamed_without_its_stop_token(stored):
         ((sample,),) = next(generator.batches([prompt], 1))
         assert told.num_tokens == sample["num_tokens"] < 499
         assert "".join(pieces) == sample["completion"] and "<end>" not in sample["completion"]
+
+
+def test_a_response_whose_first_token_stops_is_streamed_as_nothing(stored):
+    (prompt,) = prompts_of([{"prompt": "hi"}], chat=True)
+    always = dataclasses.replace(stored, tokenizer=Tokenizer(stored.tokenizer.backend, tuple(range(258))))
+    pieces = []
+    told = generator_of(always).stream(prompt, pieces.append)
+    assert pieces == [] and told.num_tokens == 1 and told.tokens_per_second is None
+    assert str(told).startswith("1 tokens, the first after ") and "others" not in str(told)
 
 
 def test_batches_of_any_size_hold_the_same_completions_in_order(stored):
@@ -146,7 +202,11 @@ def test_conversations_are_rendered_with_the_system_turn_first(stored):
 
 
 @pytest.mark.parametrize(
-    "bad", ["{", '{"text": "a"}', '{"prompt": 1}', '{"messages": []}', '{"messages": [{"role": "user"}]}']
+    "bad",
+    [
+        *("{", '{"text": "a"}', '{"prompt": 1}', '{"prompt": " "}', '{"messages": []}'),
+        '{"messages": [{"role": "user"}]}',
+    ],
 )
 def test_a_row_that_cannot_be_asked_is_named_by_file_and_line(tmp_path, bad):
     rows = tmp_path / "rows.jsonl"
@@ -196,3 +256,9 @@ def test_text_of_several_completions_is_refused_before_the_policy_is_read(tmp_pa
     with pytest.raises(SystemExit) as stop:
         generate(tmp_path / "absent", "--prompt", "a", "b", "--show", "text")
     assert stop.value.code == 2
+
+
+def test_an_empty_prompt_is_refused_before_the_policy_is_read(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["generate", "--policy", str(tmp_path / "absent"), "--prompt", ""])
+    assert stop.value.code == 2 and '"prompt" must not be empty' in capsys.readouterr().err
