@@ -1,57 +1,28 @@
-"""The seven sets of problems that the paper evaluates on: their files and columns.
+"""The seven sets of problems that the paper evaluates on: their files in a folder of data, and their columns.
 
-Files lie in one folder as NAME/test.jsonl or, for Omni-MATH, NAME/test.parquet. Every problem asks for a box.
+Every problem asks for a box. The data source of a file is the name of its set.
 """
 
-from dataclasses import dataclass
+from pathlib import Path
 
 from entropy_rl.data.prompt_files import PromptFile
-from entropy_rl.data.schemas import Columns, DapoMath, Math, OlympiadBench, Schema
-from entropy_rl.paths import AnyPath
+from entropy_rl.data.schemas import Columns, DapoMath, Math, OlympiadBench
 
-
-@dataclass(frozen=True, kw_only=True)
-class Benchmark:
-    """A set of problems that policies are compared on."""
-
-    title: str
-    """As the paper prints it."""
-    file: str
-    """Where it lies in a folder of benchmarks."""
-    schema: Schema
-    """Its columns; its `data_source` is the benchmark's name."""
-
-    @property
-    def name(self) -> str:
-        return self.schema.data_source
-
-    def in_folder(self, folder: AnyPath) -> PromptFile:
-        return PromptFile(path=folder / self.file, schema=self.schema)
-
-
-AIME24 = Benchmark(
-    title="AIME24",
-    file="aime24/test.jsonl",
+AIME24 = PromptFile(
+    path=Path("aime24/test.jsonl"),
     schema=Columns(prompt_column="problem", boxed=True, data_source="aime24"),
 )
-AIME25 = Benchmark(
-    title="AIME25",
-    file="aime25/test.jsonl",
+AIME25 = PromptFile(
+    path=Path("aime25/test.jsonl"),
     schema=Columns(
         prompt_column="problem", answer_column="expected_answer", boxed=True, data_source="aime25"
     ),
 )
-AMC23 = Benchmark(
-    title="AMC23",
-    file="amc23/test.jsonl",
+AMC23 = PromptFile(
+    path=Path("amc23/test.jsonl"),
     schema=Columns(prompt_column="problem", boxed=True, data_source="amc23"),
 )
-MATH500 = Benchmark(title="MATH-500", file="math500/test.jsonl", schema=Math(data_source="math500"))
-OMNI_MATH = Benchmark(
-    title="OMNI-MATH", file="omni_math/test.parquet", schema=DapoMath(data_source="omni_math")
-)
-OLYMPIAD_BENCH = Benchmark(title="OlympiadBench", file="olympiadbench/test.jsonl", schema=OlympiadBench())
-MINERVA = Benchmark(title="Minerva", file="minerva_math/test.jsonl", schema=Math(data_source="minerva_math"))
-
-PAPER_BENCHMARKS = (AIME24, AIME25, AMC23, MATH500, OMNI_MATH, OLYMPIAD_BENCH, MINERVA)
-"""In the order of the paper's tables."""
+MATH500 = PromptFile(path=Path("math500/test.jsonl"), schema=Math(data_source="math500"))
+OMNI_MATH = PromptFile(path=Path("omni_math/test.parquet"), schema=DapoMath(data_source="omni_math"))
+OLYMPIAD_BENCH = PromptFile(path=Path("olympiadbench/test.jsonl"), schema=OlympiadBench())
+MINERVA = PromptFile(path=Path("minerva_math/test.jsonl"), schema=Math(data_source="minerva_math"))

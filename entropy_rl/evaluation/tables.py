@@ -29,14 +29,14 @@ def suite_markdown(
     ]
     if notes:
         lines += ["", "Otherwise than the suite defines it, or to be known:", "", *(f"- {n}" for n in notes)]
-    if suite.name == PAPER.name:
-        lines += ["", *_printed(suite)]
+    if _asks_as_the_paper(suite):
+        lines += ["", *_printed()]
     return "\n".join([*lines, ""])
 
 
 def _mean_is(suite: Suite, results: Sequence[BenchmarkResult]) -> str:
     if len(results) == len(suite.benchmarks):
-        return "Mean: of all columns, each counting alike."
+        return f"Mean: of all columns of this suite ({len(results)}), each counting alike."
     return f"Only {len(results)} of the {len(suite.benchmarks)} columns were asked, so there is no mean."
 
 
@@ -101,18 +101,25 @@ def _drawn(benchmark: Benchmark) -> str:
     return f"T {sampling.temperature:g}, top-p {sampling.top_p:g}{top_k}"
 
 
-def _printed(suite: Suite) -> list[str]:
-    """The paper's own table."""
+def _asks_as_the_paper(suite: Suite) -> bool:
+    """Whether some of its problems are those of the paper, however many and however they are drawn."""
+    papers = {benchmark.name: benchmark.prompts for benchmark in PAPER.benchmarks}
+    return any(papers.get(benchmark.name) == benchmark.prompts for benchmark in suite.benchmarks)
+
+
+def _printed() -> list[str]:
+    """The paper's own table, with all of its columns."""
 
     def row(printed: PrintedRow) -> list[str]:
-        mean = sum(printed.scores) / len(printed.scores)
-        scores = (f"{score:.1f}" for score in printed.scores)
-        return [printed.policy, *scores, f"{mean:.2f}", f"{printed.average:.1f}"]
+        scores = [printed.scores[benchmark.name] for benchmark in PAPER.benchmarks]
+        means = f"{sum(scores) / len(scores):.2f}", f"{printed.average:.1f}"
+        return [printed.policy, *(f"{score:.1f}" for score in scores), *means]
 
-    headings = [benchmark.heading for benchmark in suite.benchmarks]
+    headings = [benchmark.heading for benchmark in PAPER.benchmarks]
     return [
-        "The paper's own figures (arXiv 2505.22617, table 2), of Qwen2.5 policies. Its printed average is "
-        "not the mean of its columns, and how it is weighted is not said: compare means with means only.",
+        "The paper's own figures (arXiv 2505.22617, table 2), of Qwen2.5 policies. Mean: of its seven "
+        "columns. Its printed average is not that, and how it is weighted is not said: compare means of all "
+        "seven only.",
         "",
         *_table(["paper", *headings, "Mean", "printed Avg."], [row(printed) for printed in PRINTED]),
     ]

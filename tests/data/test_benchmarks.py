@@ -1,13 +1,22 @@
 """The paper's seven evaluation sets: hand-made rows of each layout, and the real files."""
 
 import json
+from dataclasses import replace
 from itertools import islice
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from entropy_rl.data.benchmarks import AIME25, AMC23, MINERVA, OLYMPIAD_BENCH, OMNI_MATH, PAPER_BENCHMARKS
+from entropy_rl.data.benchmarks import (
+    AIME24,
+    AIME25,
+    AMC23,
+    MATH500,
+    MINERVA,
+    OLYMPIAD_BENCH,
+    OMNI_MATH,
+)
 from entropy_rl.data.instructions import BOXED_INSTRUCTION
 from entropy_rl.data.prompt_files import read_prompts
 from entropy_rl.data.rows import read_rows
@@ -21,6 +30,7 @@ OMNI_INSTRUCTION = (
     r"incorrect solution or guessing an answer, just honestly output \boxed{Cannot Solve} with some brief "
     "explanation."
 )
+FILES = (AIME24, AIME25, AMC23, MATH500, OMNI_MATH, OLYMPIAD_BENCH, MINERVA)
 NUM_PROBLEMS = {
     "aime24": 30,
     "aime25": 30,
@@ -32,15 +42,15 @@ NUM_PROBLEMS = {
 }
 
 
-def only_prompt(benchmark, folder, row):
-    path = folder / benchmark.file
+def only_prompt(file, folder, row):
+    path = folder / file.path
     path.parent.mkdir()
     if path.suffix == ".jsonl":
         path.write_text(json.dumps(row))
     else:
         pq.write_table(pa.Table.from_pylist([row]), path)
-    (prompt,) = read_prompts(benchmark.in_folder(folder)).prompts
-    assert prompt.data_source == benchmark.name
+    (prompt,) = read_prompts(replace(file, path=path)).prompts
+    assert prompt.data_source == file.schema.data_source
     return prompt
 
 
@@ -92,19 +102,15 @@ def test_olympiad_answers_lose_their_dollars(tmp_path, final_answer, is_multiple
     assert only_prompt(OLYMPIAD_BENCH, tmp_path, row).answer == answer
 
 
-def test_the_paper_evaluates_on_seven_sets():
-    assert [benchmark.name for benchmark in PAPER_BENCHMARKS] == list(NUM_PROBLEMS)
-
-
-@pytest.mark.parametrize("benchmark", PAPER_BENCHMARKS, ids=lambda benchmark: benchmark.name)
-def test_real_files_are_read_whole_and_ask_alike(shared_folder, benchmark):
-    report = read_prompts(benchmark.in_folder(shared_folder / "data"))
-    assert len(report.prompts) == NUM_PROBLEMS[benchmark.name]
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.schema.data_source)
+def test_real_files_are_read_whole_and_ask_alike(shared_folder, file):
+    report = read_prompts(replace(file, path=shared_folder / "data" / file.path))
+    assert len(report.prompts) == NUM_PROBLEMS[file.schema.data_source]
     assert not report.malformed
     for prompt in report.prompts:
         assert prompt.text.endswith(f"\n\n{BOXED_INSTRUCTION}") and prompt.text.count(r"\boxed{}") == 1
         assert "Cannot Solve" not in prompt.text and prompt.answer
-    if benchmark is AMC23:
+    if file is AMC23:
         assert all(prompt.answer.lstrip("-").isdigit() for prompt in report.prompts)
 
 

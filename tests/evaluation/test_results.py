@@ -1,8 +1,11 @@
 """From records to figures and tables, with numbers that can be reckoned by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from entropy_rl.data.benchmarks import AIME24
 from entropy_rl.evaluation import PAPER, Benchmark
 from entropy_rl.evaluation.records import Record
 from entropy_rl.evaluation.results import BenchmarkResult, unweighted_mean
@@ -96,7 +99,21 @@ def test_the_papers_table_has_its_columns_its_own_rows_apart_and_no_mean_of_a_pa
     (printed,) = [line for line in lines if line.startswith("| 7B Clip-Cov |")]
     assert printed == "| 7B Clip-Cov | 22.1 | 15.8 | 58.2 | 80.4 | 30.5 | 44.1 | 41.1 | 41.74 | 40.4 |"
     assert lines.index(mine) < lines.index(printed)
-    whole = suite_markdown(
-        "mine", PAPER.only(["math500"]), [result(GREEDY, record(0, ("7", True)), record(1, ("7", True)))]
-    )
-    assert "| mine | 100.0 [100.0, 100.0] | 100.0 [100.0, 100.0] |" in whole
+
+
+def test_the_papers_figures_keep_their_own_headings_beside_a_part_of_its_suite():
+    two = [result(GREEDY, record(0, ("7", True)), record(1, ("7", True)))]
+    lines = suite_markdown("mine", PAPER.only(["math500"]), two).splitlines()
+    assert "| policy | MATH500 | Mean |" in lines
+    assert "| mine | 100.0 [100.0, 100.0] | 100.0 [100.0, 100.0] |" in lines
+    assert any("Mean: of all columns of this suite (1)" in line for line in lines)
+    headings = "| paper | AIME24 | AIME25 | AMC | MATH500 | OMNI | Olymp | Minerva | Mean | printed Avg. |"
+    assert lines[lines.index(headings) + 2].startswith("| 7B GRPO | 21.2 | 9.6 | 58.7 | 78.8 |")
+
+
+def test_the_papers_figures_stand_by_its_problems_whatever_the_suite_is_called():
+    two = [result(GREEDY, record(0, ("7", True)), record(1, ("7", True)))]
+    renamed = replace(PAPER.only(["math500"]), name="mine")
+    assert "| 7B KL-Cov |" in suite_markdown("mine", renamed, two)
+    others = replace(GREEDY, prompts=AIME24)
+    assert "| 7B KL-Cov |" not in suite_markdown("mine", replace(renamed, benchmarks=(others,)), two)
