@@ -7,8 +7,8 @@ from entropy_rl.config import RunConfig
 from entropy_rl.data.graders import Grader
 from entropy_rl.data.tokenizers import Tokenizer
 from entropy_rl.evaluation import EvaluationReport, evaluate
-from entropy_rl.evaluation.benchmark import Problems
-from entropy_rl.evaluation.results import unweighted_mean
+from entropy_rl.evaluation.problems import Problems
+from entropy_rl.evaluation.results import mean_of_means
 from entropy_rl.observability.bar import Bar
 from entropy_rl.parallelism import batch_sharding, is_main
 from entropy_rl.starting_policy import load_policy, starting_policy
@@ -73,7 +73,7 @@ def validation_numbers(
         sequences_at_once=validation.at_once(config.sequences_at_once, config.task.max_response_tokens),
     )
     results = evaluation.results(stored, problems, config.key("evaluation"), on_pause=on_pause)
-    numbers = {} if not results else {"mean": unweighted_mean(results).mean}
+    numbers = {} if not results else {"mean": mean_of_means(results)}
     for result in results:
         numbers |= {f"{result.benchmark.name}/{name}": x for name, x in result.numbers().items()}
     return numbers

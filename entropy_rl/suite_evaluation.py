@@ -17,7 +17,8 @@ import numpy as np
 
 from entropy_rl.data.graders import RuleGrader
 from entropy_rl.data.tokenizers import Tokenizer
-from entropy_rl.evaluation.benchmark import Problems, ask, read_problems
+from entropy_rl.evaluation.benchmark import ask
+from entropy_rl.evaluation.problems import Problems, read_problems
 from entropy_rl.evaluation.records import Record, RecordFile
 from entropy_rl.evaluation.results import BenchmarkResult, unweighted_mean
 from entropy_rl.evaluation.suite import Benchmark, Suite, deviations
@@ -83,7 +84,7 @@ class SuiteEvaluation:
                 with _open_records(path) as store:
                     self._ask(benchmark, mine, stored, grader, key, store, on_pause)
                     if is_main():
-                        results.append(BenchmarkResult.of(benchmark, mine.num_too_long, store.records))
+                        results.append(BenchmarkResult.of(benchmark, mine.left_out, store.records))
         return results
 
     def _ask(self, benchmark, problems, stored, grader, key, store, on_pause) -> None:

@@ -10,7 +10,7 @@ import orbax.checkpoint as ocp
 from entropy_rl.config import RunConfig
 from entropy_rl.data.graders import Grader
 from entropy_rl.dynamic_sampling import DynamicSampling
-from entropy_rl.evaluation.benchmark import Problems
+from entropy_rl.evaluation.problems import Problems
 from entropy_rl.heldout import heldout_numbers, validation_numbers, validation_problems
 from entropy_rl.models.parameters import count
 from entropy_rl.parallelism import Preempted, StopRequests, fail_together, is_main, wait_for_all

@@ -1,59 +1,20 @@
 """Asking a policy the problems of one benchmark: records, one a problem."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 
 import jax
 
 from entropy_rl.data.graders import Grader
-from entropy_rl.data.prompt_files import PromptFile, read_prompts
 from entropy_rl.data.prompts import Prompt
 from entropy_rl.data.tokenizers import Tokenizer
 from entropy_rl.evaluation.evaluate import JudgedBatch, judged_batches
 from entropy_rl.evaluation.grades import share_texts
+from entropy_rl.evaluation.problems import Problems
 from entropy_rl.evaluation.records import Record
 from entropy_rl.evaluation.suite import Benchmark
 from entropy_rl.models.policy import Policy
 from entropy_rl.sampler import Sampler
-
-PADDED_TO = 64
-"""Prompts are padded to a multiple of so many tokens, that few shapes be compiled."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Problems:
-    """The problems of a benchmark as a policy reads them."""
-
-    prompts: Sequence[Prompt]
-    num_too_long: int
-    """Problems that were left out, since their prompts have too many tokens."""
-    max_tokens: int
-    """S, to which prompts are padded."""
-    digest: str
-    """Equal for equal tokens and answers."""
-
-
-def read_problems(file: PromptFile, benchmark: Benchmark, tokenizer: Tokenizer) -> Problems:
-    """The problems of a file. Raises ValueError when none is short enough."""
-    prompts = read_prompts(file).prompts[: benchmark.max_problems]
-    ids = [prompt.encode(tokenizer) for prompt in prompts]
-    kept = [n for n, tokens in enumerate(ids) if 0 < len(tokens) <= benchmark.max_prompt_tokens]
-    if not kept:
-        raise ValueError(
-            f"{benchmark.name} must have a prompt of 1 to max_prompt_tokens={benchmark.max_prompt_tokens} "
-            f"tokens, none of its {len(prompts)} has; raise max_prompt_tokens or check {file.path}"
-        )
-    digest = hashlib.sha256()
-    for n in kept:
-        digest.update(f"{prompts[n].prompt_id} {ids[n]} {prompts[n].answer}\0".encode())
-    longest = max(len(ids[n]) for n in kept)
-    return Problems(
-        prompts=[prompts[n] for n in kept],
-        num_too_long=len(prompts) - len(kept),
-        max_tokens=min(-(-longest // PADDED_TO) * PADDED_TO, benchmark.max_prompt_tokens),
-        digest=digest.hexdigest(),
-    )
 
 
 def key_of(benchmark: Benchmark, key: jax.Array) -> jax.Array:

@@ -1,14 +1,16 @@
 """What the records of benchmarks say: means over problems with their intervals, lengths and speed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float64
 
 from entropy_rl.evaluation.bootstrap import Estimate, estimate, resampled_means
-from entropy_rl.evaluation.majority import majority_at_k
+from entropy_rl.evaluation.majority import MOST_SAMPLES, majority_at_k
 from entropy_rl.evaluation.pass_at_k import pass_at_k_P
+from entropy_rl.evaluation.problems import LeftOut
 from entropy_rl.evaluation.records import Record
 from entropy_rl.evaluation.suite import Benchmark
 
@@ -19,17 +21,15 @@ class BenchmarkResult:
 
     benchmark: Benchmark
     num_problems: int
-    num_too_long: int
-    """Problems that were not asked, since their prompts are too long."""
-    estimates: dict[str, Estimate]
-    """mean@n, and pass@k and maj@k for several k: fractions of the problems."""
-    resampled_mean_R: Float64[np.ndarray, " R"]
-    """mean@n of as many problems, drawn anew again and again."""
+    left_out: LeftOut
+    """Rows of its file that were not asked."""
+    measures: dict[str, Float64[np.ndarray, " P"]]
+    """mean@n, then pass@k and maj@k for several k: of each problem. No maj@k of very many samples."""
     mean_length_tokens: float
     truncated_fraction: float
     """Responses that were cut at the limit of tokens."""
     unanswered_fraction: float
-    """Responses in which no answer was found."""
+    """Responses in which no answer was found; those whose judging was stopped are not among them."""
     num_timeouts: int
     """Responses whose judging was stopped at its time limit."""
     num_tokens: int
@@ -38,43 +38,58 @@ class BenchmarkResult:
     judging_seconds: float
 
     @classmethod
-    def of(cls, benchmark: Benchmark, num_too_long: int, records: Sequence[Record]) -> "BenchmarkResult":
+    def of(cls, benchmark: Benchmark, left_out: LeftOut, records: Sequence[Record]) -> "BenchmarkResult":
         """From the records of all problems that were asked."""
         samples = [sample for record in records for sample in record["samples"]]
         lengths = [sample["num_tokens"] for sample in samples]
-        measures = _measures(benchmark, records)
-        # The same problems are drawn whatever the policy, so that differences of policies are paired.
-        resampled_RM = resampled_means(np.stack(list(measures.values()), axis=1), benchmark.name)
-        estimates = {
-            name: estimate(float(value_P.mean()), resampled_R)
-            for (name, value_P), resampled_R in zip(measures.items(), resampled_RM.T, strict=True)
-        }
         return cls(
             benchmark=benchmark,
             num_problems=len(records),
-            num_too_long=num_too_long,
-            estimates=estimates,
-            resampled_mean_R=resampled_RM[:, 0],
+            left_out=left_out,
+            measures=_measures(benchmark, records),
             mean_length_tokens=float(np.mean(lengths)),
             truncated_fraction=float(np.mean([sample["truncated"] for sample in samples])),
-            unanswered_fraction=float(np.mean([sample["extracted"] is None for sample in samples])),
+            unanswered_fraction=float(np.mean([_is_unanswered(sample) for sample in samples])),
             num_timeouts=sum(sample["timed_out"] for sample in samples),
             num_tokens=sum(lengths),
             sampling_seconds=sum(record["sampling_seconds"] for record in records),
             judging_seconds=sum(record["judging_seconds"] for record in records),
         )
 
+    @cached_property
+    def resampled_RM(self) -> Float64[np.ndarray, "R M"]:
+        """Every measure of as many problems, drawn anew again and again, mean@n first."""
+        # The same problems are drawn whatever the policy, so that differences of policies are paired.
+        return resampled_means(np.stack(list(self.measures.values()), axis=1), self.benchmark.name)
+
+    @cached_property
+    def estimates(self) -> dict[str, Estimate]:
+        """The measures as fractions of the problems, with their intervals."""
+        return {
+            name: estimate(float(value_P.mean()), resampled_R)
+            for (name, value_P), resampled_R in zip(self.measures.items(), self.resampled_RM.T, strict=True)
+        }
+
     @property
     def mean(self) -> Estimate:
         """mean@n."""
-        return self.estimates[f"mean@{self.benchmark.num_samples}"]
+        return self.estimates[self._mean_at_n]
+
+    @property
+    def fraction_right(self) -> float:
+        """mean@n without its interval, which takes its time."""
+        return float(self.measures[self._mean_at_n].mean())
+
+    @property
+    def _mean_at_n(self) -> str:
+        return f"mean@{self.benchmark.num_samples}"
 
     def numbers(self) -> dict[str, float | int]:
         """Figures by name, without intervals; all follow from the policy and the seed."""
         return {
             "num_problems": self.num_problems,
-            "num_too_long": self.num_too_long,
-            **{name: value.mean for name, value in self.estimates.items()},
+            **asdict(self.left_out),
+            **{name: float(value_P.mean()) for name, value_P in self.measures.items()},
             "mean_length_tokens": self.mean_length_tokens,
             "truncated_fraction": self.truncated_fraction,
             "unanswered_fraction": self.unanswered_fraction,
@@ -94,8 +109,17 @@ class BenchmarkResult:
 
 def unweighted_mean(results: Sequence[BenchmarkResult]) -> Estimate:
     """The mean of the benchmarks' mean@n, each counting alike; problems are drawn anew within each."""
-    mean = float(np.mean([result.mean.mean for result in results]))
-    return estimate(mean, np.mean([result.resampled_mean_R for result in results], axis=0))
+    resampled_R = np.mean([result.resampled_RM[:, 0] for result in results], axis=0)
+    return estimate(mean_of_means(results), resampled_R)
+
+
+def mean_of_means(results: Sequence[BenchmarkResult]) -> float:
+    """`unweighted_mean` without its interval."""
+    return float(np.mean([result.fraction_right for result in results]))
+
+
+def _is_unanswered(sample: dict) -> bool:
+    return sample["extracted"] is None and not sample["timed_out"]
 
 
 def _measures(benchmark: Benchmark, records: Sequence[Record]) -> dict[str, Float64[np.ndarray, " P"]]:
@@ -109,7 +133,7 @@ def _measures(benchmark: Benchmark, records: Sequence[Record]) -> dict[str, Floa
     measures = {f"mean@{benchmark.num_samples}": correct_PG.mean(axis=1)}
     for k in benchmark.ks:
         measures[f"pass@{k}"] = pass_at_k_P(correct_PG, k)
-    for k in benchmark.ks:
+    for k in benchmark.ks if benchmark.num_samples <= MOST_SAMPLES else ():
         solved = [
             majority_at_k(correct_G.tolist(), answer_G, k)
             for correct_G, answer_G in zip(correct_PG, answers, strict=True)

@@ -42,12 +42,10 @@ def _mean_is(suite: Suite, results: Sequence[BenchmarkResult]) -> str:
 
 def _scores(policy: str, suite: Suite, results: Sequence[BenchmarkResult]) -> list[str]:
     by_name = {result.benchmark.name: result for result in results}
-    cells = [
-        _percent(by_name[benchmark.name].mean) if benchmark.name in by_name else _ABSENT
-        for benchmark in suite.benchmarks
-    ]
+    asked = [by_name.get(benchmark.name) for benchmark in suite.benchmarks]
+    cells = [_percent(result and result.mean) for result in asked]
     whole = len(results) == len(suite.benchmarks)
-    mean = _percent(unweighted_mean(results)) if whole else _ABSENT
+    mean = _percent(unweighted_mean(results) if whole else None)
     headings = [benchmark.heading for benchmark in suite.benchmarks]
     return _table(["policy", *headings, "Mean"], [[policy, *cells, mean]])
 
@@ -57,6 +55,8 @@ def _details(results: Sequence[BenchmarkResult]) -> list[str]:
         "benchmark",
         "problems",
         "too long",
+        "duplicates",
+        "malformed",
         "n",
         "drawn",
         "tokens <=",
@@ -79,11 +79,13 @@ def _details_of(result: BenchmarkResult) -> list[str]:
     return [
         benchmark.heading,
         str(result.num_problems),
-        str(result.num_too_long),
+        str(result.left_out.num_too_long),
+        str(result.left_out.num_duplicates),
+        str(result.left_out.num_malformed),
         str(n),
         _drawn(benchmark),
         str(benchmark.max_response_tokens),
-        *(_percent(result.estimates[f"{measure}@{n}"]) for measure in ("mean", "pass", "maj")),
+        *(_percent(result.estimates.get(f"{measure}@{n}")) for measure in ("mean", "pass", "maj")),
         f"{result.mean_length_tokens:.0f}",
         f"{100 * result.truncated_fraction:.1f} %",
         f"{100 * result.unanswered_fraction:.1f} %",
@@ -125,7 +127,9 @@ def _printed() -> list[str]:
     ]
 
 
-def _percent(estimate: Estimate) -> str:
+def _percent(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return _ABSENT
     mean, low, high = (100 * x for x in (estimate.mean, estimate.low, estimate.high))
     return f"{mean:.1f} [{low:.1f}, {high:.1f}]"
 

@@ -206,6 +206,8 @@ METRICS: dict[str, Metric] = {
     ),
     "validation/NAME/num_problems": _metric("count", "problems of the benchmark NAME that were asked"),
     "validation/NAME/num_too_long": _metric("count", "its problems left out for their length", "lower"),
+    "validation/NAME/num_duplicates": _metric("count", "rows of its file left out as seen before"),
+    "validation/NAME/num_malformed": _metric("count", "rows of its file left out as malformed", "lower"),
     "validation/NAME/mean@k": _metric(
         "fraction", "responses to its problems judged right; k samples a problem", "higher"
     ),
@@ -217,7 +219,9 @@ METRICS: dict[str, Metric] = {
     ),
     "validation/NAME/mean_length_tokens": _metric("tokens", "mean length of the responses"),
     "validation/NAME/truncated_fraction": _metric("fraction", "responses cut at the limit", "lower"),
-    "validation/NAME/unanswered_fraction": _metric("fraction", "responses without an answer", "lower"),
+    "validation/NAME/unanswered_fraction": _metric(
+        "fraction", "responses without an answer, time-outs of judges left out", "lower"
+    ),
     "validation/NAME/judge_timeouts": _metric(
         "count", "responses whose judging was cut off at its time limit", "lower"
     ),

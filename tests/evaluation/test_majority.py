@@ -1,12 +1,13 @@
 """maj@k against its limits, hand calculations and a vote over all subsets."""
 
+import time
 from collections import Counter
 from itertools import combinations
 
 import numpy as np
 import pytest
 
-from entropy_rl.evaluation.majority import majority_at_k, spelt_alike
+from entropy_rl.evaluation.majority import MOST_SAMPLES, majority_at_k, spelt_alike
 
 
 def vote(sample: list[tuple[bool, str | None]]) -> float:
@@ -41,8 +42,8 @@ def test_samples_without_an_answer_vote_for_nothing_however_many_they_are():
     assert majority_at_k([False] * 3, [None] * 3, 2) == 0
 
 
-def test_an_answer_that_a_judge_failed_to_judge_once_is_right_in_part():
-    assert majority_at_k([True, True, False], ["7", "7", "7"], 3) == pytest.approx(2 / 3)
+def test_an_answer_whose_spellings_were_judged_differently_is_right_in_part():
+    assert majority_at_k([True, True, False], ["7", "7", "7.0"], 3) == pytest.approx(2 / 3)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -60,6 +61,20 @@ def test_the_papers_32_samples_are_quick_and_nothing_overflows():
     assert majority_at_k([a == "3" for a in answers], answers, 32) == pytest.approx(1 / 32)
 
 
+@pytest.mark.parametrize("num_answers", [2, 16, MOST_SAMPLES // 2])
+def test_of_the_most_samples_answers_as_frequent_as_each_other_win_alike_within_seconds(num_answers):
+    answers = [str(i % num_answers) for i in range(MOST_SAMPLES)]
+    start = time.process_time()
+    solved = majority_at_k([a == "1" for a in answers], answers, MOST_SAMPLES // 2)
+    assert solved == pytest.approx(1 / num_answers, rel=1e-12)
+    assert time.process_time() - start < 3
+
+
+def test_more_samples_are_refused():
+    with pytest.raises(ValueError, match="<= 256, got k=1 of 257"):
+        majority_at_k([True] * 257, ["7"] * 257, 1)
+
+
 @pytest.mark.parametrize("k", [0, 4])
 def test_k_outside_the_number_of_samples_is_refused(k):
     with pytest.raises(ValueError, match="maj@k"):
@@ -73,6 +88,9 @@ def test_k_outside_the_number_of_samples_is_refused(k):
         ("33", " 33.0 "),
         ("100", "100."),
         ("1,234,567", "1234567"),
+        ("0.50", ".5"),
+        ("-0.0", "0"),
+        ("+7", "7"),
         (r"\dfrac{1}{2}", r"\frac{1}{2}"),
         (r"\left( 2, \, 3 \right)", "(2,3)"),
         (r"\text{East}", "East"),
@@ -87,6 +105,8 @@ def test_spellings_of_one_answer_are_the_same(one, other):
     ("one", "other"),
     [
         ("33", "330"),
+        ("0.5", "0.05"),
+        ("12345678901234567890123456789012", "12345678901234567890123456789013"),
         ("(1,234)", "(1234)"),
         ("x", "y"),
         (r"\frac{a}{2}", r"\frac{c}{2}"),

@@ -7,8 +7,10 @@ import pytest
 
 from entropy_rl.data.benchmarks import AIME24
 from entropy_rl.evaluation import PAPER, Benchmark
+from entropy_rl.evaluation.majority import MOST_SAMPLES
+from entropy_rl.evaluation.problems import LeftOut
 from entropy_rl.evaluation.records import Record
-from entropy_rl.evaluation.results import BenchmarkResult, unweighted_mean
+from entropy_rl.evaluation.results import BenchmarkResult, mean_of_means, unweighted_mean
 from entropy_rl.evaluation.tables import suite_markdown
 
 SAMPLED, GREEDY = PAPER.shortened(num_samples=3).benchmarks[0], PAPER.benchmarks[3]
@@ -39,7 +41,8 @@ def record(number: int, *samples: tuple[str | None, bool], num_tokens: int = 11)
 
 
 def result(benchmark: Benchmark, *records: Record) -> BenchmarkResult:
-    return BenchmarkResult.of(benchmark, 2, records)
+    left_out = LeftOut(num_too_long=2, num_duplicates=5, num_malformed=3)
+    return BenchmarkResult.of(benchmark, left_out, records)
 
 
 @pytest.fixture
@@ -63,6 +66,7 @@ def test_figures_are_means_over_problems(sampled):
     # 7 has two votes of three; 5 has them; nobody's answer is right; 7 has the only vote.
     assert numbers["maj@3"] == pytest.approx((1 + 0 + 0 + 1) / 4)
     assert numbers["num_problems"] == 4 and numbers["num_too_long"] == 2
+    assert numbers["num_duplicates"] == 5 and numbers["num_malformed"] == 3
     assert numbers["mean_length_tokens"] == pytest.approx(11.5)
     assert numbers["truncated_fraction"] == numbers["unanswered_fraction"] == pytest.approx(4 / 12)
     assert sampled.speed() == {
@@ -77,6 +81,33 @@ def test_intervals_hold_their_means_and_lie_between_the_extreme_problems(sampled
     for estimate in sampled.estimates.values():
         assert 0 <= estimate.low <= estimate.mean <= estimate.high <= 1
     assert sampled.mean == sampled.estimates["mean@3"] and sampled.mean.low < sampled.mean.high
+
+
+def test_intervals_are_reckoned_only_where_they_are_asked_for(sampled, monkeypatch):
+    monkeypatch.setattr("entropy_rl.evaluation.results.resampled_means", lambda *_: pytest.fail("drawn anew"))
+    assert mean_of_means([sampled]) == sampled.fraction_right == sampled.numbers()["mean@3"]
+
+
+def test_a_response_whose_judging_was_stopped_is_not_one_without_an_answer():
+    stopped = record(0, (None, False), (None, False), ("5", False))
+    stopped["samples"][0]["timed_out"] = True
+    numbers = result(SAMPLED, stopped).numbers()
+    assert numbers["unanswered_fraction"] == pytest.approx(1 / 3) and numbers["judge_timeouts"] == 1
+
+
+def test_of_very_many_samples_there_is_no_majority_and_the_table_says_so():
+    many = replace(SAMPLED, num_samples=MOST_SAMPLES + 1)
+    found = result(many, record(0, *[("7", True)] * many.num_samples))
+    assert not any(name.startswith("maj@") for name in found.numbers())
+    full = "100.0 [100.0, 100.0]"
+    assert f"| {full} | {full} | - | 11 |" in suite_markdown("mine", PAPER, [found])
+
+
+def test_the_table_tells_what_of_a_file_was_left_out(sampled):
+    lines = suite_markdown("mine", PAPER, [sampled]).splitlines()
+    (headings,) = [line for line in lines if line.startswith("| benchmark |")]
+    assert headings.startswith("| benchmark | problems | too long | duplicates | malformed | n |")
+    assert lines[lines.index(headings) + 2].startswith("| AIME24 | 4 | 2 | 5 | 3 | 3 |")
 
 
 def test_the_mean_counts_benchmarks_alike_and_is_narrower_than_the_widest(sampled):

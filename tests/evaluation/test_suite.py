@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from entropy_rl.data.tokenizers import load_tokenizer
+from entropy_rl.data.tokenizers import countdown_tokenizer, load_tokenizer
 from entropy_rl.evaluation import PAPER, Suite
-from entropy_rl.evaluation.benchmark import read_problems
 from entropy_rl.evaluation.paper import PRINTED
+from entropy_rl.evaluation.problems import LeftOut, read_problems
 from entropy_rl.evaluation.suite import deviations
 from entropy_rl.sampler import Sampling
 from entropy_rl.suite_file import load_suite
@@ -37,12 +37,21 @@ def test_the_printed_averages_are_not_the_means_of_their_columns():
 
 def test_every_problem_of_the_paper_is_read_and_short_enough(shared_folder):
     tokenizer = load_tokenizer(shared_folder / "tokenizer" / "qwen2_5")
-    suite = replace(PAPER, data_folder=shared_folder / "data").shortened(max_problems=40)
-    counts = [
-        len(problems.prompts)
-        for problems in (read_problems(suite.file_of(b), b, tokenizer) for b in suite.benchmarks)
-    ]
-    assert counts == [30, 30, 40, 40, 40, 40, 40]
+    suite = replace(PAPER, data_folder=shared_folder / "data")
+    found = {b.name: read_problems(suite.file_of(b), b, tokenizer) for b in suite.benchmarks}
+    assert [len(problems.prompts) for problems in found.values()] == [30, 30, 40, 500, 2814, 675, 272]
+    left_out = {name: problems.left_out for name, problems in found.items()}
+    assert left_out.pop("omni_math") == LeftOut(num_duplicates=5)
+    assert set(left_out.values()) == {LeftOut()}
+
+
+def test_what_is_left_out_of_a_file_is_counted_by_its_reason(tmp_path):
+    suite = make_suite(tmp_path)
+    benchmark = suite.benchmarks[0]
+    with open(suite.file_of(benchmark).path, "a") as file:
+        file.write('{"prompt": "0,2=3:", "answer": "3"}\n{"question": "?"}\n{}\n')
+    problems = read_problems(suite.file_of(benchmark), benchmark, countdown_tokenizer())
+    assert problems.left_out == LeftOut(num_too_long=1, num_duplicates=1, num_malformed=2)
 
 
 def test_a_part_keeps_the_order_of_the_suite(tmp_path):

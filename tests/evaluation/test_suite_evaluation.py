@@ -181,7 +181,7 @@ def test_a_killed_evaluation_goes_on_where_it_was(asked, tmp_path, capsys):
     assert process.wait() == -signal.SIGKILL
     assert 2 <= records.read_bytes().count(b"\n") < NUM_SAMPLED - 1
     main(command)
-    assert "| Sampled | 6 | 1 | 3 |" in capsys.readouterr().out
+    assert "| Sampled | 6 | 1 | 0 | 0 | 3 |" in capsys.readouterr().out
     for name in ("sampled", "greedy"):
         found, expected = (
             [record | {"origin": None} for record in records_of(output, name)]
