@@ -34,7 +34,7 @@ from entropy_rl.training.warm_start import WarmStart
 from entropy_rl.validation import Schedule, Validation
 
 Dtype = Literal["float32", "bfloat16"]
-Stream = Literal["init", "sampler", "selection", "evaluation", "sampler of more"]
+Stream = Literal["init", "sampler", "selection", "evaluation", "later generation batches"]
 """Uses of random numbers; a new one goes to the end, or old runs could not be repeated."""
 
 
@@ -197,17 +197,16 @@ class RunConfig:
 
     def _check_rollouts(self) -> None:
         batch, shards, wave = self.batch, self.num_shards, self.batch.prompts_per_wave
-        size, prompts = "batch.prompts_per_step", batch.prompts_per_step
         if self.dynamic_sampling is not None:
             self.dynamic_sampling.check(
-                prompts_per_step=prompts, samples_per_prompt=batch.samples_per_prompt, num_shards=shards
+                prompts_per_step=batch.prompts_per_step,
+                samples_per_prompt=batch.samples_per_prompt,
+                num_shards=shards,
             )
-            if self.dynamic_sampling.prompts_per_gen_batch is not None:
-                size, prompts = "dynamic_sampling.prompts_per_gen_batch", self.prompts_per_gen_batch
-        if wave is not None and (wave % shards or not 0 < wave <= prompts):
+        if wave is not None and (wave % shards or not 0 < wave <= self.prompts_per_gen_batch):
             raise ValueError(
                 f"batch.prompts_per_wave must be a multiple of mesh.data * mesh.fsdp = {shards} and at most "
-                f"{size} = {prompts}, got {wave}"
+                f"{self.gen_batch_setting} = {self.prompts_per_gen_batch}, got {wave}"
             )
 
     @property
@@ -215,6 +214,12 @@ class RunConfig:
         """Prompts that are read and sampled at a time: those of a step, unless dynamic sampling differs."""
         given = None if self.dynamic_sampling is None else self.dynamic_sampling.prompts_per_gen_batch
         return given or self.batch.prompts_per_step
+
+    @property
+    def gen_batch_setting(self) -> str:
+        """The setting that decides how many these are."""
+        given = None if self.dynamic_sampling is None else self.dynamic_sampling.prompts_per_gen_batch
+        return "batch.prompts_per_step" if given is None else "dynamic_sampling.prompts_per_gen_batch"
 
     @property
     def sequences_at_once(self) -> int:
@@ -249,7 +254,7 @@ class RunConfig:
         """Random key of one generation batch of a step; the first one's is that without dynamic sampling."""
         if gen_batch == 0:
             return self.key("sampler", step)
-        return jax.random.fold_in(self.key("sampler of more", step), gen_batch)
+        return jax.random.fold_in(self.key("later generation batches", step), gen_batch)
 
     def sampler(self, policy: Policy, tokenizer: Tokenizer) -> Sampler:
         """The sampler of the training rollouts."""

@@ -42,20 +42,24 @@ class Workbench:
     def of(cls, config: RunConfig) -> "Workbench":
         start = starting_policy(config)
         placement = batch_sharding(config.mesh.build())
+        prompts = PromptPipeline(
+            config.task.train_prompts(start.tokenizer),
+            start.tokenizer,
+            prompts_per_batch=config.prompts_per_gen_batch,
+            max_prompt_tokens=config.task.max_prompt_tokens,
+            weights=config.task.train_weights,
+            seed=config.seed,
+            rows=held_rows(placement, config.prompts_per_gen_batch),
+            size_setting=config.gen_batch_setting,
+        )
+        # Generation batches may be smaller; a step could never be filled all the same.
+        prompts.check_batch(config.batch.prompts_per_step, "batch.prompts_per_step")
         return cls(
             config=config,
             start=start,
             sampler=config.sampler(start.policy, start.tokenizer),
             learner=config.learner(start.policy),
-            prompts=PromptPipeline(
-                config.task.train_prompts(start.tokenizer),
-                start.tokenizer,
-                prompts_per_step=config.prompts_per_gen_batch,
-                max_prompt_tokens=config.task.max_prompt_tokens,
-                weights=config.task.train_weights,
-                seed=config.seed,
-                rows=held_rows(placement, config.prompts_per_gen_batch),
-            ),
+            prompts=prompts,
             # A copy: the first update takes over the memory of the starting parameters.
             ref_params=jax.tree.map(jnp.copy, start.params) if config.regularizer.needs_reference else None,
             placement=placement,

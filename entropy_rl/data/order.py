@@ -19,13 +19,21 @@ class MixedOrder:
     shares are kept over every stretch of batches, and over every stretch of one batch too.
     """
 
-    def __init__(self, part_of: Sequence[int], weights: Sequence[float], *, per_batch: int, seed: int):
+    def __init__(
+        self,
+        part_of: Sequence[int],
+        weights: Sequence[float],
+        *,
+        per_batch: int,
+        seed: int,
+        size_setting: str = "per_batch",
+    ):
         assert max(part_of) < len(weights), "every part has a weight"
         members = [[i for i, part in enumerate(part_of) if part == k] for k in range(len(weights))]
         self._sizes_K = np.array([len(part) for part in members])
         self._shares_K = np.array(weights) / sum(weights)
         self._per_batch = per_batch
-        self._refuse_parts_smaller_than_their_share(weights)
+        self._refuse_parts_smaller_than_their_share(weights, size_setting)
         # grain shuffles epoch e with seed + e; hashing first keeps neighbouring seeds, and parts, apart.
         seeds_K = np.random.SeedSequence(seed).generate_state(len(weights)).tolist()
         self._streams = [
@@ -68,12 +76,12 @@ class MixedOrder:
             places.append(part)
         return places
 
-    def _refuse_parts_smaller_than_their_share(self, weights: Sequence[float]) -> None:
+    def _refuse_parts_smaller_than_their_share(self, weights: Sequence[float], size_setting: str) -> None:
         for k, (size, share) in enumerate(zip(self._sizes_K, self._shares_K * self._per_batch, strict=True)):
             if size < share or size == 0:
                 raise ValueError(
                     "a part of a mixture must have as many usable prompts as its share of a batch of "
                     f"{self._per_batch}, since none comes twice in a batch; part {k + 1}, of weight "
                     f"{weights[k]:g}, has {size} for a share of {share:.1f}; lower its weight or "
-                    "prompts_per_step, or bring more prompts"
+                    f"{size_setting}, or bring more prompts"
                 )

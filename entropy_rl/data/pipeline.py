@@ -66,7 +66,8 @@ class PromptPipeline:
 
     Prompts over `max_prompt_tokens` are left out and counted in `num_too_long`. `rows` are those of a batch
     that are encoded (None: all), `weights` those of the parts of a mixture. Raises ValueError when fewer
-    prompts than one batch remain, or fewer of a part than its share.
+    prompts than one batch remain, or fewer of a part than its share; the error calls the size of a batch
+    `size_setting`.
     """
 
     def __init__(
@@ -74,25 +75,24 @@ class PromptPipeline:
         prompts: Sequence[Prompt],
         tokenizer: Tokenizer,
         *,
-        prompts_per_step: int,
+        prompts_per_batch: int,
         max_prompt_tokens: int,
         seed: int,
         rows: Int[np.ndarray, " rows"] | None = None,
         weights: Sequence[float] = (1.0,),
+        size_setting: str = "prompts_per_batch",
     ):
         self.prompts = within_length(prompts, tokenizer, max_prompt_tokens)
         self.num_too_long = len(prompts) - len(self.prompts)
-        if not 1 <= prompts_per_step <= len(self.prompts):
-            raise ValueError(
-                f"prompts_per_step must be 1 to the number of usable prompts, {len(self.prompts)} "
-                f"({self.num_too_long} too long); got {prompts_per_step}; lower it or bring more prompts"
-            )
+        self.check_batch(prompts_per_batch, size_setting)
         self._tokenizer = tokenizer
         self._max_prompt_tokens = max_prompt_tokens
         self._rows = rows
-        self._fingerprint = self._digest(prompts_per_step, seed, weights)
+        self._fingerprint = self._digest(prompts_per_batch, seed, weights)
         part_of = [prompt.part for prompt in self.prompts]
-        self._order = MixedOrder(part_of, weights, per_batch=prompts_per_step, seed=seed)
+        self._order = MixedOrder(
+            part_of, weights, per_batch=prompts_per_batch, seed=seed, size_setting=size_setting
+        )
 
     def __iter__(self) -> Iterator[PromptBatch]:
         return self
@@ -100,6 +100,15 @@ class PromptPipeline:
     def __next__(self) -> PromptBatch:
         prompts = [self.prompts[index] for index in next(self._order)]
         return collate(prompts, self._tokenizer, self._max_prompt_tokens, self._rows)
+
+    def check_batch(self, num_prompts: int, setting: str) -> None:
+        """Raises ValueError, which names the setting, when there are not so many different prompts."""
+        if not 1 <= num_prompts <= len(self.prompts):
+            raise ValueError(
+                f"{setting} must be 1 to the number of usable prompts, {len(self.prompts)} "
+                f"({self.num_too_long} too long), since none is twice in a batch; got {num_prompts}; "
+                "lower it or bring more prompts"
+            )
 
     def get_state(self) -> dict:
         """The position, as an object that JSON can hold."""
@@ -109,14 +118,15 @@ class PromptPipeline:
         """Continues where `get_state` was taken. Raises ValueError when the prompts are not the same."""
         if state["fingerprint"] != self._fingerprint:
             raise ValueError(
-                "a data position can be restored only over the same prompts, weights, prompts_per_step and "
+                "a data position can be restored only over the same prompts, weights, size of batches and "
                 f"seed; got fingerprint {self._fingerprint}, the position has {state['fingerprint']}; bring "
                 "back the data and these settings, or start a new run"
             )
         self._order.set_state(state["position"])
 
-    def _digest(self, prompts_per_step: int, seed: int, weights: Sequence[float]) -> str:
-        digest = hashlib.sha256(f"{prompts_per_step} {seed} {list(weights)}".encode())
+    def _digest(self, prompts_per_batch: int, seed: int, weights: Sequence[float]) -> str:
+        digest = hashlib.sha256(f"{prompts_per_batch} {seed} {list(weights)}".encode())
         for prompt in self.prompts:
-            digest.update(f"\0{prompt.prompt_id}\0{prompt.part}\0{prompt.content}\0{prompt.answer}".encode())
+            decides = (prompt.prompt_id, prompt.part, prompt.content, prompt.answer, prompt.data_source)
+            digest.update("".join(f"\0{value}" for value in decides).encode())
         return digest.hexdigest()[:16]

@@ -35,7 +35,7 @@ def pipeline_of(task, seed=0):
     return PromptPipeline(
         task.train_prompts(TOKENIZER),
         TOKENIZER,
-        prompts_per_step=8,
+        prompts_per_batch=8,
         max_prompt_tokens=task.max_prompt_tokens,
         seed=seed,
         weights=task.train_weights,

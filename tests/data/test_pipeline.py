@@ -1,6 +1,7 @@
 """The prompt pipeline: whole epochs, no repeats in a batch, exact resume, left padding."""
 
 import json
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -21,11 +22,11 @@ def make_prompts(num, first_id=100):
     ]
 
 
-def make_pipeline(num=17, *, prompts_per_step=5, seed=3, max_prompt_tokens=7):
+def make_pipeline(num=17, *, prompts_per_batch=5, seed=3, max_prompt_tokens=7):
     return PromptPipeline(
         make_prompts(num),
         TOKENIZER,
-        prompts_per_step=prompts_per_step,
+        prompts_per_batch=prompts_per_batch,
         max_prompt_tokens=max_prompt_tokens,
         seed=seed,
     )
@@ -85,15 +86,15 @@ def test_a_taken_position_does_not_move_with_the_pipeline():
     assert json.dumps(state) == before
 
 
-@pytest.mark.parametrize("other", [{"num": 18}, {"prompts_per_step": 4}, {"seed": 4}])
+@pytest.mark.parametrize("other", [{"num": 18}, {"prompts_per_batch": 4}, {"seed": 4}])
 def test_a_position_in_other_data_is_refused(other):
-    with pytest.raises(ValueError, match="same prompts, weights, prompts_per_step and seed"):
+    with pytest.raises(ValueError, match="same prompts, weights, size of batches and seed"):
         make_pipeline(**other).set_state(make_pipeline().get_state())
 
 
 def test_too_long_prompts_are_left_out_and_counted():
     prompts = make_prompts(5, first_id=97)  # 97: 98: 99: have three characters, 100: 101: four
-    pipeline = PromptPipeline(prompts, TOKENIZER, prompts_per_step=3, max_prompt_tokens=3, seed=0)
+    pipeline = PromptPipeline(prompts, TOKENIZER, prompts_per_batch=3, max_prompt_tokens=3, seed=0)
     assert pipeline.num_too_long == 2
     assert sorted(next(pipeline).prompt_id_P.tolist()) == [97, 98, 99]
 
@@ -108,7 +109,19 @@ def test_collating_a_prompt_that_is_too_long_names_its_origin():
         collate(make_prompts(1), TOKENIZER, 3)
 
 
-@pytest.mark.parametrize("prompts_per_step", [0, 18])
-def test_a_batch_must_fit_into_the_prompts(prompts_per_step):
-    with pytest.raises(ValueError, match="prompts_per_step must be 1 to the number of usable prompts, 17"):
-        make_pipeline(17, prompts_per_step=prompts_per_step)
+@pytest.mark.parametrize("prompts_per_batch", [0, 18])
+def test_a_batch_must_fit_into_the_prompts(prompts_per_batch):
+    with pytest.raises(ValueError, match="prompts_per_batch must be 1 to the number of usable prompts, 17"):
+        make_pipeline(17, prompts_per_batch=prompts_per_batch)
+
+
+def test_a_position_is_refused_where_another_judge_would_decide():
+    """The data source of a prompt chooses its reward."""
+
+    def position(**changes):
+        prompts = [replace(prompt, **changes) for prompt in make_prompts(7)]
+        return PromptPipeline(prompts, TOKENIZER, prompts_per_batch=3, max_prompt_tokens=7, seed=0)
+
+    position().set_state(position().get_state())
+    with pytest.raises(ValueError, match="same prompts"):
+        position(data_source="other").set_state(position().get_state())

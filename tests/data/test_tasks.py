@@ -49,7 +49,7 @@ def test_the_default_countdown_task_has_enough_problems():
     pipeline = PromptPipeline(
         task.train_prompts(tokenizer),
         tokenizer,
-        prompts_per_step=32,
+        prompts_per_batch=32,
         max_prompt_tokens=task.max_prompt_tokens,
         seed=0,
     )

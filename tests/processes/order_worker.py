@@ -32,7 +32,7 @@ def draw(folder: Path, state: dict | None) -> dict:
     pipeline = PromptPipeline(
         read_prompts(mixture).prompts,
         countdown_tokenizer(),
-        prompts_per_step=PROMPTS_PER_STEP,
+        prompts_per_batch=PROMPTS_PER_STEP,
         max_prompt_tokens=4,
         seed=5,
         rows=held_rows(placement, PROMPTS_PER_STEP),
