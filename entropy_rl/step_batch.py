@@ -132,7 +132,7 @@ class Sampled:
 
     def __init__(self):
         self._graded: list[RolloutGrades] = []
-        self._num_groups, self._num_passed, self._passed_tokens = 0, 0, 0
+        self._num_groups, self._num_passed, self._num_tokens, self._passed_tokens = 0, 0, 0, 0
         self._surprisal = np.zeros(2)
 
     @property
@@ -148,28 +148,30 @@ class Sampled:
         self._graded.append(generation.graded)
         self._num_groups += len(passes_P)
         self._num_passed += int(passes_P.sum())
+        self._num_tokens += int(generation.graded.length_PG.sum())
         self._passed_tokens += int(generation.graded.length_PG[passes_P].sum())
         self._surprisal += jax.device_get(_surprisal_sums(generation.rollout, passes_P))
 
     def metrics(self, dropped_tokens: int) -> dict[str, float | int]:
-        """Of what was sampled; `dropped_tokens` are of groups that had passed and will not be used."""
-        counts = {"generation/batches": self.num_batches, "generation/dropped_tokens": dropped_tokens}
+        """Of what was sampled; `dropped_tokens` are of groups that had passed and will not be used.
+
+        These may be of earlier steps, so they are no part of what this step has wasted of its own tokens.
+        """
+        wasted_tokens = self._num_tokens - self._passed_tokens
+        counts = {
+            "generation/batches": self.num_batches,
+            "generation/tokens": self._num_tokens,
+            "generation/wasted_tokens": wasted_tokens,
+            "generation/dropped_tokens": dropped_tokens,
+        }
         if not self._graded:
             return counts
-        length_PG = np.concatenate([graded.length_PG for graded in self._graded])
-        num_tokens = int(length_PG.sum())
-        wasted_tokens = num_tokens - self._passed_tokens + dropped_tokens
-        of_all, of_passed = self._surprisal / np.maximum([num_tokens, self._passed_tokens], 1)
+        of_all, of_passed = self._surprisal / np.maximum([self._num_tokens, self._passed_tokens], 1)
         return counts | {
-            "generation/tokens": num_tokens,
             "generation/kept_fraction": self._num_passed / self._num_groups,
-            "generation/wasted_tokens": wasted_tokens,
-            "generation/wasted_fraction": wasted_tokens / num_tokens,
+            "generation/wasted_fraction": wasted_tokens / self._num_tokens,
             "generation/surprisal": float(of_all),
             **({"generation/surprisal_kept": float(of_passed)} if self._num_passed else {}),
-            "length/mean": float(length_PG.mean()),
-            "length/max": int(length_PG.max()),
-            "length/min": int(length_PG.min()),
         }
 
 

@@ -1,4 +1,4 @@
-"""Metrics of a step that come from the host: rewards, truncation, seconds, throughput."""
+"""Metrics of a step that come from the host: rewards, lengths, seconds, throughput."""
 
 from entropy_rl.evaluation import RolloutGrades
 from entropy_rl.observability.clock import Clock
@@ -6,8 +6,8 @@ from entropy_rl.step_batch import Collected
 from entropy_rl.training.learner import TrainState
 
 
-def reward_metrics(graded: RolloutGrades | None) -> dict[str, float | int]:
-    """Rewards of all groups that were sampled, before any filtering."""
+def sample_metrics(graded: RolloutGrades | None) -> dict[str, float | int]:
+    """Rewards and lengths of all groups that were sampled, before any filtering; nothing of no groups."""
     if graded is None:
         return {}
     grades = graded.grades
@@ -18,6 +18,9 @@ def reward_metrics(graded: RolloutGrades | None) -> dict[str, float | int]:
         "reward/groups_all_right": float(correct_PG.all(axis=1).mean()),
         "reward/groups_all_wrong": float((~correct_PG).all(axis=1).mean()),
         "reward/timeouts": grades.num_timeouts,
+        "length/mean": float(graded.length_PG.mean()),
+        "length/max": int(graded.length_PG.max()),
+        "length/min": int(graded.length_PG.min()),
         "length/truncated_fraction": float(graded.truncated_PG.mean()),
         **grades.details,
     }

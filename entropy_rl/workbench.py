@@ -17,7 +17,7 @@ from entropy_rl.parallelism import batch_sharding, held_rows, to_global
 from entropy_rl.sampler import Sampler
 from entropy_rl.starting_policy import starting_policy
 from entropy_rl.step_batch import Collected, Generation, fill, whole
-from entropy_rl.step_metrics import no_updates, reward_metrics, time_metrics
+from entropy_rl.step_metrics import no_updates, sample_metrics, time_metrics
 from entropy_rl.stored_policy import StoredPolicy
 from entropy_rl.training.groups import GroupPool
 from entropy_rl.training.learner import Learner, TrainState
@@ -128,7 +128,7 @@ def take_step(
             clock=clock,
             on_pause=on_pause,
         )
-    metrics = metrics | collected.metrics | reward_metrics(collected.graded) | time_metrics(clock, collected)
+    metrics = metrics | collected.metrics | sample_metrics(collected.graded) | time_metrics(clock, collected)
     return RunState(learned=learned, surplus=collected.surplus), metrics
 
 

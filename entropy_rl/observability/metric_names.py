@@ -74,9 +74,11 @@ METRICS: dict[str, Metric] = {
     "reward/groups_all_wrong": _metric(
         "fraction", "groups whose responses are all wrong: no gradient from them"
     ),
-    "length/mean": _metric("tokens", "mean response length, the stop token counted"),
-    "length/max": _metric("tokens", "longest response"),
-    "length/min": _metric("tokens", "shortest response"),
+    "length/mean": _metric(
+        "tokens", "mean length of all responses sampled in the step, before any filtering, stop token counted"
+    ),
+    "length/max": _metric("tokens", "longest of these"),
+    "length/min": _metric("tokens", "shortest of these"),
     "length/truncated_fraction": _metric(
         "fraction", "responses cut at the limit before a stop token", "lower"
     ),
@@ -135,11 +137,13 @@ METRICS: dict[str, Metric] = {
         "fraction", "groups that passed the filter of dynamic sampling, of all sampled in the step", "higher"
     ),
     "generation/wasted_tokens": _metric(
-        "tokens", "tokens of groups that did not pass the filter, and the dropped ones", "lower"
+        "tokens", "tokens of groups sampled in the step that did not pass the filter", "lower"
     ),
     "generation/wasted_fraction": _metric("fraction", "these, of all tokens sampled in the step", "lower"),
     "generation/dropped_tokens": _metric(
-        "tokens", "tokens of groups that passed and are dropped: surplus, too old, or sampled anew", "lower"
+        "tokens",
+        "tokens of groups that passed, now or steps ago, and are dropped: too old, or sampled anew",
+        "lower",
     ),
     "generation/surprisal": _metric(
         "nats", "token mean of the sampler's -logp over all groups: their entropy, but for chance"
@@ -158,7 +162,10 @@ METRICS: dict[str, Metric] = {
     "staleness/logp_gap_mean": _metric(
         "nats", "in these, mean absolute difference of their sampler's logp and the present learner's"
     ),
-    "counter/rollout_steps": _metric("count", "training steps since the run began, as `step`"),
+    "counter/rollout_steps": _metric(
+        "count",
+        "training steps since the run began, as `step`: those too whose surplus left nothing to sample",
+    ),
     "counter/gradient_steps": _metric("count", "optimiser updates since the run began, without skipped ones"),
     "counter/generation_steps": _metric("count", "generation batches since the run began"),
     "seconds/reshard": _metric(

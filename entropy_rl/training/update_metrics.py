@@ -48,23 +48,18 @@ def rollout_metrics(
     entropy_PGT: tuple[Float[Array, "_ G T"], ...],
     stale_P: Bool[Array, " P"] | None = None,
 ) -> dict[str, Array]:
-    """Entropy, lengths and sampler-learner gap; log-probs are the learner's before the updates.
+    """Entropy and sampler-learner gap; log-probs are the learner's before the updates.
 
     They come in parts that follow one another, one for each mini-batch from the first on; prompts beyond them
-    are not looked at. In stale groups the gap is between two policies, and reported as such. Lengths count
-    empty groups in; a step that has such tells the lengths of all that was sampled instead.
+    are not looked at. In stale groups the gap is between two policies, and reported as such.
     """
     logp_PGT, entropy_PGT = jnp.concatenate(logp_PGT), jnp.concatenate(entropy_PGT)
     rollout, stale_P = jax.tree.map(lambda x: x[: len(logp_PGT)], (rollout, stale_P))
     num_tokens = rollout.response_mask_PGT.shape[-1]
     mask_BT = rollout.response_mask_PGT.reshape(-1, num_tokens)
     gap_BT = jnp.abs(rollout.logp_PGT - logp_PGT).reshape(mask_BT.shape)
-    length_B = mask_BT.sum(axis=1, dtype=jnp.int32)
     return {
         **entropy_metrics(entropy_PGT.reshape(mask_BT.shape), mask_BT),
-        "length/mean": length_B.mean(),
-        "length/max": length_B.max(),
-        "length/min": length_B.min(),
         **_gaps(gap_BT, mask_BT, stale_P),
     }
 
