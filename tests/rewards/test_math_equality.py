@@ -62,6 +62,22 @@ EQUIVALENT = [
     # signs of variables, whole numbers, capitals
     (r"\binom{n}{k}", r"\frac{n!}{k!(n-k)!}"), ("(n+1)!", "(n+1)n!"), (r"\frac{GMm}{r^2}", "GMm r^{-2}"),
     (r"\frac{(n+1)!}{n!}", "n+1"),
+    # units and multiples
+    (r"300\text{ nm}", r"3e-7\text{ m}"), ("300 nm", r"3\times 10^{-7}\text{ m}"),
+    (r"1\text{ GHz}", r"10^9\text{ Hz}"), ("1 GHz", "10^9 Hz"), (r"1\text{ N}", r"1\text{ kg m/s}^2"),
+    (r"1\text{ N}", r"1 \text{ kg}\cdot\text{m}/\text{s}^2"), (r"5\text{ L}", r"5000\text{ cm}^3"),
+    (r"5\,\Omega", "5"), (r"5\,\mathrm{k}\Omega", r"5000\,\Omega"), (r"3\text{ dozen}", "36"),
+    (r"3\text{ dozen eggs}", "36"), (r"5\text{ hundred}", "500"), (r"4\text{ thirds}", r"\frac{4}{3}"),
+    ("2.5 million dollars", r"\$2,500,000"), (r"\$2.5\text{ million}", "2500000"),
+    (r"2\,\mu\mathrm{m}", r"2000\text{ nm}"), ("5 MeV", "5000 keV"), (r"5\text{ kg m/s}^2", r"5\text{ N}"),
+    ("5 kg m/s^2", r"5\text{ N}"), (r"0.5\%", "0.005"), ("50", r"50\%"), (r"7\text{ kilometers}", "7 km"),
+    ("5 Kg", r"5\text{ kg}"), (r"2\text{ hours}", "120 minutes"), ("6 ft", r"6\text{ feet}"),
+    # spellings and identities
+    (r"1\text{ eV}", r"1.602176634e-19\text{ J}"), (r"\pm 3", r"\mp 3"), (r"\mathbb{R}", r"(-\infty,\infty)"),
+    (r"\text{no solution}", "no solutions"), (r"\emptyset", "no solution"), ("(x,y)=(1,2)", "(1,2)"),
+    (r"\sqrt[3]{-8}", "-2"), (r"\sin^2x+\cos^2x", "1"), (r"\phi", r"\varphi"), (r"\text{3 and 5}", "3,5"),
+    (r"\text{all real numbers}", r"\mathbb{R}"), (r"x\in\mathbb{R}", r"(-\infty,\infty)"),
+    (r"\text{No real solutions}", r"\emptyset"), ("(a,b,c)=(1,2,3)", "(1,2,3)"),
 ]  # fmt: skip
 
 DIFFERENT = [
@@ -128,6 +144,17 @@ DIFFERENT = [
     (r"\lfloor x\rfloor+1", r"\lceil x\rceil"), (r"\lceil x\rceil-1", r"\lfloor x\rfloor"),
     (r"\lfloor n/2\rfloor+1", r"\lceil n/2\rceil"), ("AC", "CA"), ("AB+C", "BA+C"), ("I", "i"),
     ("abcd", "|abcd|"),
+    # units and multiples
+    ("3", r"3\text{ dozen}"), ("3", r"3\text{ factorial}"), ("3", r"3\text{th root}"),
+    ("5", r"5\text{ hundred}"), ("5", r"5\text{ choose two}"), ("5", r"5\text{ wrong}"),
+    ("5", r"5\text{ remainder two}"), ("4", r"4\text{ thirds}"), ("4", r"4\text{ halves}"),
+    ("2", r"2\text{ pi}"), ("12", r"12\text{ to thirteen}"), ("5 MeV", "5 meV"), ("5 MW", "5 mW"),
+    ("0.05", r"0.05\%"), (r"\frac12", r"1/2\%"), (r"\frac{3}{2}kT", r"\frac{3}{2}"), ("3mg", "3"),
+    ("2.5 million dollars", "2.5"), (r"300\text{ nm}", r"300\text{ mm}"), (r"0.4\%", "0.4"),
+    (r"5\text{ and a half}", "5"), (r"5\text{ Mm}", r"5\text{ mm}"), (r"1\text{ N}", r"1\text{ kg m/s}"),
+    # spellings
+    (r"\mathbb{R}^2", r"(-\infty,\infty)"), ("(x,y)=(1,2)", "(2,1)"), (r"\sin^2x-\cos^2x", "1"),
+    (r"\sin x", "1"), ("-2", "(-8)^{1/3}i"),
 ]  # fmt: skip
 
 ONE_WAY = {("5", "a+b=5"), ("x+y=0", "0")}

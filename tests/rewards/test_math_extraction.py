@@ -9,7 +9,7 @@ from entropy_rl.rewards.mathematics.extraction import (
     known_answers,
     last_boxed,
 )
-from entropy_rl.rewards.mathematics.judges import MAX_ANSWER_CHARACTERS, judge, judge_choice, judge_gsm8k
+from entropy_rl.rewards.mathematics.judges import MAX_EXTRACTED_CHARACTERS, judge, judge_choice, judge_gsm8k
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,9 @@ def test_a_gsm8k_answer_follows_the_last_mark(solution, answer):
         ("C, A", "AC"),
         ("(A) and (C)", "AC"),
         ("CA", "AC"),
-        ("b", None),
+        ("b", "B"),
+        (r"\text{(b)}", "B"),
+        ("ACID", None),
         ("A dog", None),
         ("AA", None),
         ("12", None),
@@ -85,6 +87,9 @@ def test_the_announced_choice_is_the_last_one_and_no_article():
     assert announced_choice("The answer is (B). No: the answer is **C**.") == "C"
     assert announced_choice("Answer: D") == "D"
     assert announced_choice("The answer is I'm not sure") is None
+    assert announced_choice("The answer is A or B") is None
+    assert announced_choice("The answer is (A)/(B)") is None
+    assert announced_choice("The answer is A, C and B.") == "ABC"
     assert announced_choice("The answer is Alps") is None
 
 
@@ -97,6 +102,7 @@ def test_the_announced_choice_is_the_last_one_and_no_article():
         ("[1, 2]", ("[1, 2]",)),
         ('["1", 2]', ('["1", 2]',)),
         ('["1"', ('["1"',)),
+        ('[ "2", "3" ]', ("2", "3")),
     ],
 )
 def test_a_known_answer_is_a_text_or_a_json_list_of_texts(answer, answers):
@@ -116,7 +122,7 @@ def test_a_known_answer_is_a_text_or_a_json_list_of_texts(answer, answers):
         ("Answer: 72", "72", 0, "no box"),
         (r"\boxed{}", "0", 0, "different"),
         (r"\boxed{}", "", 0, "different"),
-        (r"\boxed{" + "9" * (MAX_ANSWER_CHARACTERS + 1) + "}", "9", 0, "too long"),
+        (r"\boxed{" + "9" * (MAX_EXTRACTED_CHARACTERS + 1) + "}", "9", 0, "too long"),
     ],
 )
 def test_a_judgement_tells_what_decided(response, answer, score, method):
@@ -128,7 +134,7 @@ def test_a_judgement_tells_what_it_found():
     assert judge(r"so $x = \boxed{ 7 }$", "8").extracted == "7"
     assert judge("so 7", "8").extracted is None
     assert judge_choice(r"\boxed{(B) rain}", "C").extracted == "B"
-    assert len(judge(r"\boxed{" + "9" * 10**4 + "}", "9").extracted) == MAX_ANSWER_CHARACTERS
+    assert len(judge(r"\boxed{" + "9" * 10**4 + "}", "9").extracted) == MAX_EXTRACTED_CHARACTERS
 
 
 @pytest.mark.parametrize(
@@ -142,6 +148,28 @@ def test_a_judgement_tells_what_it_found():
         (r"\boxed{3/4}", "0.75", 1),
         (r"\boxed{12}", "step\n#### 12", 1),
         (r"\boxed{4 or 5}", "4", 0),
+        (r"\boxed{-\$5}", "5", 0),
+        (r"\boxed{-\$5}", "-5", 1),
+        (r"\boxed{\text{a loss: } - 5}", "-5", 1),
+        (r"\boxed{- 5}", "5", 0),
+        (r"\boxed{\sqrt{9}}", "9", 0),
+        (r"\boxed{\sqrt{9}}", "3", 1),
+        (r"\boxed{10^{10}}", "10", 0),
+        (r"\boxed{\frac{5}{5}}", "5", 0),
+        (r"\boxed{\frac{5}{5}}", "1", 1),
+        (r"\boxed{7 - 7}", "7", 0),
+        (r"\boxed{5!}", "5", 0),
+        (r"\boxed{3\pi}", "3", 0),
+        (r"\boxed{x_5}", "5", 0),
+        (r"\boxed{5x}", "5", 0),
+        (r"\boxed{1.5\text{ million}}", "1500000", 1),
+        (r"\boxed{1.5\text{ million}}", "1.5", 0),
+        (r"\boxed{5\text{ dozen eggs}}", "5", 0),
+        (r"\boxed{50\%}", "0.5", 1),
+        (r"\boxed{50\%}", "50", 1),
+        (r"\boxed{18 \text{ dollars for an 8-hour day}}", "18", 0),
+        (r"\boxed{Tom's half-day pay, which is not \$18}", "18", 0),
+        (r"\boxed{\text{Tom pays } \$18 \text{ in all.}}", "18", 1),
         ("the answer is 5", "5", 0),
     ],
 )
@@ -158,6 +186,10 @@ def test_gsm8k_compares_the_number_in_the_box_or_behind_the_mark(response, answe
         (r"\boxed{A}", "AC", 0),
         (r"\boxed{B}", "C", 0),
         ("The answer is (B).", "B", 1),
+        ("The answer is A or B.", "A", 0),
+        (r"\boxed{\text{The answer is B}}", "B", 1),
+        (r"\boxed{b}", "B", 1),
+        (r"\boxed{ACDI}", "ACID", 0),
         (r"\boxed{12}", "12", 1),
         ("I choose B", "B", 0),
     ],

@@ -1,11 +1,23 @@
 r"""When two answers are the same. Conventions, where mathematicians differ or data sets are careless:
 
-- A unit, a percent or degree sign, a base, or a name ("x =") may be missing on one side. 50% is also 0.5, and
-  90\text{ degrees} also \pi/2; 5 cm is 50 mm and not 5 m.
+- A unit, a degree sign, a base, or a name ("x =") may be missing on one side; 90\text{ degrees} is also
+  \pi/2; 5 cm is 50 mm and not 5 m. Any word may be a unit that is none of arithmetic: 5 apples, but not
+  5 factorial.
+- A percent sign may be missing from numbers of 1 and more: 50% is 50, and it is 0.5; 0.05% is not 0.05.
 - The brackets of intervals and the order of tuples count; the order of sets, unions and lists does not.
   A list without brackets equals a tuple of the same order. An inequality equals its interval.
+- A comma between digits parts two values inside brackets, (10,100), and thousands outside, 10,100, unless the
+  other answer lists the same two.
 - A decimal stands for a number it cannot write when it has six digits or more: 0.333333 is 1/3, 0.33 is not.
 - Words are equal when they are the same words.
+- Variables are real, of any sign: \sqrt{ab} is not \sqrt{a}\sqrt{b}. Capitals side by side keep their order,
+  as segments and matrices do: AC is not CA. The name of a free integer counts: k\pi is not n\pi.
+- An answer given twice, "5 or 5", is not one. Metre seconds, "m s", are not told from milliseconds, "ms".
+
+The strongest means, math-verify, comes last: the same spelling, our structure, exact numbers and refuting
+values go before it, and it compares what expressions are left. Applied first, to whole answers, it reads words
+as products of letters and drops units, and every wrong answer would cost it a simplification, where values at
+one point show the difference.
 """
 
 import re
@@ -23,7 +35,7 @@ from entropy_rl.rewards.mathematics.structure import (
     read_structure,
 )
 from entropy_rl.rewards.mathematics.symbolic import equations_equal, expressions_equal
-from entropy_rl.rewards.mathematics.units import conversion, number_of, split_unit
+from entropy_rl.rewards.mathematics.units import PERCENT, as_number, conversion, split_unit, times
 
 MAX_ITEMS = 64
 """Of a list or set that is compared item by item."""
@@ -31,7 +43,7 @@ MAX_ITEMS = 64
 _METHODS = ("normalised", "numeric", "math-verify")
 """From the plainest to the strongest: the parts of an answer may be decided by different ones."""
 
-_NAME = re.compile(r"(?:\\?[a-zA-Z]+|\\text\{[^{}]*\})(?:_\{?\w+\}?|'+)?(?:\([\w,]+\))?")
+_NAME = re.compile(r"(?:\\?[a-zA-Z]+|\\text\{[^{}]*\})(?:_\{?\w+\}?|'+)?(?:\([\w,]+\))?|\(\w+(?:,\w+)+\)")
 _MIRRORED = {"<": ">", ">": "<", r"\leq": r"\geq", r"\geq": r"\leq", "=": "=", r"\neq": r"\neq"}
 _RATIO = re.compile(r"(\d+):(\d+)")
 _HAS_WORDS = re.compile(
@@ -209,14 +221,19 @@ def _values_equal(a: str, b: str) -> str | None:
     factor = conversion(unit_a, unit_b)
     if factor is None:
         return None
-    method = _plain_values_equal(_times(value_a, factor), value_b)
-    if method is None and (unit_a is None) != (unit_b is None):  # 50% is also 0.5
-        method = _plain_values_equal(_times(value_a, number_of(unit_a)), _times(value_b, number_of(unit_b)))
+    has_lost_unit = (unit_a is None) != (unit_b is None)
+    method = None
+    if not (has_lost_unit and PERCENT in (unit_a, unit_b)) or _may_be_percent(value_a):
+        method = _plain_values_equal(times(value_a, factor), value_b)
+    if method is None and has_lost_unit:  # 50% is also 0.5
+        method = _plain_values_equal(as_number(value_a, unit_a), as_number(value_b, unit_b))
     return method
 
 
-def _times(value: str, factor: str) -> str:
-    return value if factor == "1" else rf"({value})\cdot{factor}"
+def _may_be_percent(value: str) -> bool:
+    """Whether a value may have lost its percent sign: 50 may, 0.5 is itself."""
+    number = read_number(value)
+    return number is not None and abs(number.value) >= 1
 
 
 def _plain_values_equal(a: str, b: str) -> str | None:

@@ -3,7 +3,8 @@ r"""Finding answers: the last \boxed{}, the number behind ####, the letter of a 
 import json
 import re
 
-from entropy_rl.rewards.mathematics.spelling import closing_brace
+from entropy_rl.rewards.mathematics.numbers import ARITHMETIC_WORDS, MULTIPLIERS
+from entropy_rl.rewards.mathematics.spelling import WRAPPER, closing_brace
 
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])\s*")
 _BARE_CONTENT = re.compile(r"-?\d[\d,./]*(?<![,./])|[a-zA-Z](?![a-zA-Z])")
@@ -12,12 +13,19 @@ _MAX_BOX_CHARACTERS = 50_000
 
 _NUMBER = re.compile(r"(?<![\d.])-?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|-?\.\d+")
 _MAX_NUMBER_CHARACTERS = 1000
+_SPACED_SIGN = re.compile(r"(^|[:(])\s*-\s*\$?\s*(?=[\d.])")
+_WORDS_AROUND = re.compile(
+    r"(?:[a-z]{2,}(?![a-z])|\b[ai]\b|[\s.,:;?'\"()%$\u20ac\u00a3~]|(?<=\w)-(?=\w)|\d)*", re.IGNORECASE
+)
+"""Words, punctuation and currency: neither arithmetic nor single letters."""
 
-_WRAPPER = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mbox)\s*\{([^{}]*)\}")
-_LETTER = re.compile(r"\(?([A-Z])\)?[.:]?")
+_CHANGING_WORDS = ARITHMETIC_WORDS.union(MULTIPLIERS)
+
+_LETTER = re.compile(r"\(?([A-Za-z])\)?[.:]?")
 _LETTER_AND_TEXT = re.compile(r"(?:\(([A-Z])\)|([A-Z])[.:)])\s.*", re.DOTALL)
-_LETTERS = re.compile(r"\(?[A-Z]\)?(?:\s*(?:,|and)\s*\(?[A-Z]\)?)+|[A-Z]{2,}")
-_ANNOUNCED = re.compile(r"(?i:answer(?: is)?)\s*:?[\s*$]*(\([A-Z]\)|[A-Z](?![\w']))")
+_LETTERS = re.compile(r"\(?[A-Z]\)?(?:\s*(?:,|and)\s*\(?[A-Z]\)?)+|[A-H]{2,}")
+_ONE = r"(?:\([A-Z]\)|[A-Z](?![\w']))"
+_ANNOUNCED = re.compile(rf"(?i:answer(?: is)?)\s*:?[\s*$]*({_ONE}(?:\s*(?:,|/|and\b|or\b)+\s*{_ONE})*)")
 _MAX_CHOICE_CHARACTERS = 1000
 
 
@@ -49,30 +57,39 @@ def gsm8k_answer(solution: str) -> str | None:
 
 
 def only_number(text: str) -> str | None:
-    """The number of a short text that has just one, as in "$1,234 a day"; of "2 + 3 = 5", what comes last."""
+    """The number of a short text that has one among words, as "$1,234 a day"; of "2 + 3 = 5" what comes last.
+
+    None where more than words is around it: "5!", "5 - 5", "5 million".
+    """
     if len(text) > _MAX_NUMBER_CHARACTERS:
         return None
     text = text.replace(r"\,", "").replace(r"\!", "").replace("{,}", ",").replace("\u2212", "-")
-    numbers = {number.replace(",", "") for number in _NUMBER.findall(text.rpartition("=")[2])}
-    return numbers.pop() if len(numbers) == 1 else None
+    text = WRAPPER.sub(r" \2 ", text.replace(r"\$", "$").replace(r"\%", "%")).rpartition("=")[2]
+    text = _SPACED_SIGN.sub(r"\1-", text)
+    numbers = _NUMBER.findall(text)
+    around = _NUMBER.sub("0", text)
+    words = re.findall("[a-z]+", around.lower())
+    if len(numbers) != 1 or not _WORDS_AROUND.fullmatch(around):
+        return None
+    return None if _CHANGING_WORDS.intersection(words) else numbers[0].replace(",", "")
 
 
 def choice_letters(text: str) -> str | None:
     r"""The letters that "B", "(B)", "B. text", \text{(B)} or "C, A" choose, sorted; None for other texts."""
     if len(text) > _MAX_CHOICE_CHARACTERS:
         return None
-    text = _WRAPPER.sub(r"\1", text).strip(" \n\t$.{}*")
+    text = WRAPPER.sub(r"\2", text).strip(" \n\t$.{}*")
     if _LETTERS.fullmatch(text):
         letters = re.findall("[A-Z]", text)
         return "".join(sorted(letters)) if len(letters) == len(set(letters)) else None
     one = _LETTER.fullmatch(text) or _LETTER_AND_TEXT.fullmatch(text)
-    return next(filter(None, one.groups())) if one else None
+    return next(filter(None, one.groups())).upper() if one else None
 
 
 def announced_choice(text: str) -> str | None:
-    """The letter after the last "answer is" or "Answer:"; None without one."""
+    """The letters after the last "answer is" or "Answer:"; None without one, and for "A or B"."""
     announced = _ANNOUNCED.findall(text)
-    return announced[-1].strip("()") if announced else None
+    return choice_letters(announced[-1]) if announced else None
 
 
 def known_answers(answer: str) -> tuple[str, ...]:
@@ -81,7 +98,7 @@ def known_answers(answer: str) -> tuple[str, ...]:
     Each is taken out of its \boxed{} where it has one.
     """
     answers = [answer]
-    if answer.lstrip().startswith('["'):
+    if re.match(r'\s*\[\s*"', answer):
         try:
             several = json.loads(answer)
         except ValueError:

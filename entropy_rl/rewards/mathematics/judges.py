@@ -16,11 +16,7 @@ from entropy_rl.rewards.mathematics.extraction import (
     only_number,
 )
 from entropy_rl.rewards.mathematics.symbolic import expressions_equal
-from entropy_rl.rewards.scores import Score
-
-MAX_ANSWER_CHARACTERS = 1000
-"""Longer boxed answers score 0 unread: no known answer comes near, and reading is slower than linear."""
-
+from entropy_rl.rewards.scores import MAX_EXTRACTED_CHARACTERS, Score
 
 _MARKED_CHOICE = re.compile(r"\\text(?:bf)?\{\(?[A-Z]\)?\}|\([A-Z]\)")
 
@@ -36,16 +32,17 @@ def judge(response: str, answer: str) -> Score:
 
 
 def judge_gsm8k(response: str, answer: str) -> Score:
-    r"""Right when the number of the last \boxed{} or, without one, behind the last #### is the known one.
+    r"""Right when the last \boxed{} or, without one, what is behind the last #### equals the known number.
 
-    What stands around the number is ignored: "$1,234.00 a day" is 1234.
+    Words around a number are ignored then: "$1,234.00 for the whole day" is 1234.
     """
     boxed = last_boxed(response)
     given = boxed if boxed is not None else gsm8k_answer(response)
     if given is None:
         return Score(score=0.0, method="no box")
     known = tuple(gsm8k_answer(one) or one for one in known_answers(answer))
-    return _compare(only_number(given) or given, known)
+    score, number = _compare(given, known), only_number(given)
+    return _compare(number, known) if score.score == 0 and number is not None else score
 
 
 def judge_choice(response: str, answer: str) -> Score:
@@ -59,7 +56,7 @@ def judge_choice(response: str, answer: str) -> Score:
     if given is None:
         return Score(score=0.0, method="no box")
     known = known_answers(answer)
-    letters = choice_letters(given)
+    letters = choice_letters(given) or announced_choice(given)
     if letters is None:
         return _compare(given, known)
     is_right = letters in map(choice_letters, known)
@@ -68,8 +65,8 @@ def judge_choice(response: str, answer: str) -> Score:
 
 def _compare(given: str, known: tuple[str, ...]) -> Score:
     given = given.strip()
-    if len(given) > MAX_ANSWER_CHARACTERS:
-        return Score(score=0.0, method="too long", extracted=given[:MAX_ANSWER_CHARACTERS])
+    if len(given) > MAX_EXTRACTED_CHARACTERS:  # no known answer comes near, and reading is not linear
+        return Score(score=0.0, method="too long", extracted=given[:MAX_EXTRACTED_CHARACTERS])
     if given and given in map(str.strip, known):
         return Score(score=1.0, method="exact", extracted=given)
     for one in known:

@@ -10,6 +10,25 @@ MAX_EXPONENT = 1000
 MIN_ROUNDED_DIGITS = 6
 """Significant digits that a decimal must have to stand for a number which it cannot write exactly."""
 
+MULTIPLIERS = {
+    **{name: Fraction(12) for name in ("dozen", "dozens")},
+    **{name: Fraction(100) for name in ("hundred", "hundreds")},
+    **{name: Fraction(10) ** power for name, power in (("thousand", 3), ("million", 6), ("billion", 9))},
+    "trillion": Fraction(10) ** 12,
+    **{name: Fraction(1, 2) for name in ("half", "halves")},
+    **{
+        name + plural: Fraction(1, parts)
+        for parts, name in enumerate("third fourth fifth sixth seventh eighth ninth tenth".split(), start=3)
+        for plural in ("", "s")
+    },
+}
+"""What a word behind a number multiplies it by."""
+ARITHMETIC_WORDS = frozenset(
+    """plus minus times over mod modulo remainder choose factorial root th pi squared cubed to and or not
+    zero one two three four five six seven eight nine ten eleven twelve thirteen""".split()
+)
+"""Words that make another number of the one beside them."""
+
 _DECIMAL = r"(?:[1-9]\d{0,2}(?:,\d{3})+|\d+)(?:\.\d*)?|\.\d+"
 _PLAIN = re.compile(_DECIMAL)
 _REPEATING = re.compile(r"(\d*)\.(\d*)\\overline\{(\d+)\}")

@@ -15,6 +15,7 @@ _CHARACTERS = str.maketrans(
         "\u00b0": r"^\circ ", "\u222a": r"\cup ", "\u2229": r"\cap ", "\u2208": r"\in ", "\u00b1": r"\pm ",
         "\u221a": r"\sqrt ", "\u00b2": "^2", "\u00b3": "^3", "\u00bd": r"\frac{1}{2}",
         "\u00bc": r"\frac{1}{4}", "\u00be": r"\frac{3}{4}", "\u2248": r"\approx ", "\u2205": r"\emptyset ",
+        "\u00b5": r"\mu ", "\u03bc": r"\mu ", "\u03a9": r"\Omega ", "\u2126": r"\Omega ",
         "\u20ac": r"\text{euros}", "\u00a3": r"\text{pounds sterling}", "\u2032": "'",
         "\u00a0": " ", "\u202f": " ", "\u2009": " ", "\uff0c": ",", "\uff08": "(", "\uff09": ")",
     }
@@ -22,11 +23,12 @@ _CHARACTERS = str.maketrans(
 _PUNCTUATION = " .,;:"
 _END = r"(?![a-zA-Z])"  # of a command's name
 
-_WRAPPER = re.compile(
+WRAPPER = re.compile(
     r"\\(text(?:bf|it|rm|sf|tt|normal)?|math(?:rm|bf|it|sf|tt)|[mh]box|operatorname\*?|boldsymbol)"
     r"\s*\{([^{}]*)\}"
 )
 _FUNCTIONS = "arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|log|ln|exp"
+_ANSWERS_IN_WORDS = re.compile(r"([-\d.]+(?:, ?[-\d.]+)*),? (?:and|or) ([-\d.]+)")
 _BETWEEN_ANSWERS = re.compile(r"(?:,\s*)?(?:and|or)", re.IGNORECASE)
 
 # A row's end, \\, must not be taken for the backslash of what follows: it is matched first, and kept.
@@ -52,6 +54,10 @@ _REPLACEMENTS = tuple(
         (r"\\lbrace" + _END, r"\\{"),
         (r"\\rbrace" + _END, r"\\}"),
         (r"\\(?:[lr]?vert|mid)" + _END, "|"),
+        (r"\\mathbb ?\{?R\}?(?![a-zA-Z^_])", r"(-\\infty,\\infty)"),
+        (r"(?i)^(?:\\text\{)?(?:all )?(?:real numbers|reals)\}?\.?$", r"(-\\infty,\\infty)"),
+        (r"(?i)^(?:\\text\{)?no (?:real )?solutions?\}?\.?$", r"\\emptyset "),
+        (r"\\var(phi|epsilon|theta|rho|sigma|kappa)" + _END, r"\\\1"),
         (r"\\langle" + _END, "("),
         (r"\\rangle" + _END, ")"),
         (r"\\varnothing" + _END + r"|\\\{\s*\\\}", r"\\emptyset "),
@@ -70,10 +76,6 @@ _REPLACEMENTS = tuple(
 _NUMBERS = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
-        *(
-            (rf"(?<=\d) ?(?:{name}" + _END + rf"|\\text\{{{name}\}})", rf"\\cdot10^{{{power}}}")
-            for name, power in (("thousand", 3), ("million", 6), ("billion", 9), ("trillion", 12))
-        ),
         (r"(?<=\d)\{([a-zA-Z]{2,})\}", r"\\text{\1}"),  # \text was lost, in MATH's answer column
         (r"(?<![\d.,])(\d{1,3}) (?=\d{3}(?: \d{3})*(?![\d/]))|(?<=\d) (?=\d{3}(?: \d{3})*(?![\d/]))", r"\1"),
         (r"(?<![\d/.])(\d+) (\d+)/(\d+)(?![\d/.])", r"\1\\frac{\2}{\3}"),
@@ -99,9 +101,11 @@ def tidy(text: str) -> str:
     text = _LOST_ROW_BREAK.sub(r"\\\\", text) if matrix else _DOUBLED_BACKSLASH.sub(r"\\", text)
     text = _LAYOUT.sub(r"\1", text)
     text = _SPACE.sub(lambda match: match[1] or " ", text)
-    text = _WRAPPER.sub(_words, text)
+    text = WRAPPER.sub(_words, text)
     for pattern, replacement in _REPLACEMENTS:
         text = pattern.sub(replacement, text)
+    if r"\pm" not in text:
+        text = text.replace(r"\mp", r"\pm")
     text = re.sub(" +", " ", text)
     text = _braced_denominators(_BARE_ARGUMENT.sub(r"\\\1{\2}", text))
     for pattern, replacement in _NUMBERS:
@@ -114,6 +118,8 @@ def _words(match: re.Match) -> str:
     macro, content = match[1], match[2].replace("~", " ").strip()
     if not content:
         return " "
+    if answers := _ANSWERS_IN_WORDS.fullmatch(content):
+        return f"{answers[1]},{answers[2]}"
     if re.fullmatch(_FUNCTIONS, content):
         return rf"\{content} "
     if _BETWEEN_ANSWERS.fullmatch(content):

@@ -54,6 +54,8 @@ _VARIABLE = re.compile(r"(?<![\\a-zA-Z])[a-df-hj-zA-DF-HJ-Z](?![a-zA-Z])")
 _ADJACENT_CAPITALS = re.compile(r"(?<![\\a-zA-Z])[A-Z](?: ?[A-Z])+(?![a-z])")
 _COMMAND_OR_I = re.compile(r"(\\[a-zA-Z]+)|I")
 _NUMBER_WITH_INDEX = re.compile(r"\d_")
+_TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)")
+_ODD_ROOT_OF_NEGATIVE = re.compile(r"\\sqrt\[([3579])\]\{-(\d+(?:\.\d+)?)\}")
 _CONVERSION = ConversionConfig(lowercase_symbols=False)
 
 
@@ -68,7 +70,8 @@ _REFUSALS += (TypeError, ValueError)
 
 def expressions_equal(one: str, other: str) -> str | None:
     """How two tidy texts were found equal, "math-verify" or "numeric"; None when they were not."""
-    if any(read_number(a) and _VARIABLE.search(b) for a, b in ((one, other), (other, one))):
+    pairs = ((one, other), (other, one))
+    if any(read_number(a) and _VARIABLE.search(b) and not _TRIGONOMETRIC.search(b) for a, b in pairs):
         return None  # most wrong answers end here, before the parser has cost anything
     if _capitals(one) != _capitals(other):
         return None
@@ -109,6 +112,7 @@ def _read(text: str) -> sympy.Expr:
     _refuse_unbounded(text)
     _refuse_unknown(text)
     text = _DEGREES.sub(r"(\1\\cdot\\frac{\\pi}{180})", text)
+    text = _ODD_ROOT_OF_NEGATIVE.sub(r"(-\\sqrt[\1]{\2})", text)
     text = _COMMAND_OR_I.sub(lambda match: match[1] or r"\Upsilon ", text)  # I would be the imaginary unit
     try:
         expression = latex2sympy(text, normalization_config=None, conversion_config=_CONVERSION)
