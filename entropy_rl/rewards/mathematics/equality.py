@@ -6,9 +6,9 @@ r"""When two answers are the same. Conventions, where mathematicians differ or d
 - A percent sign may be missing from numbers of 1 and more: 50% is 50, and it is 0.5; 0.05% is not 0.05.
 - The brackets of intervals and the order of tuples count; the order of sets, unions and lists does not.
   A list without brackets equals a tuple of the same order. An inequality equals its interval.
-- A comma between digits parts two values inside brackets, (10,100), and thousands outside, 10,100, unless the
-  other answer lists the same two.
-- A decimal stands for a number it cannot write when it has six digits or more: 0.333333 is 1/3, 0.33 is not.
+- A comma between digits parts two values inside brackets, (10,100), and thousands outside, 10,100, unless
+  the other answer lists the same two.
+- A decimal of six digits or more stands for a number it cannot write: 0.333333 is 1/3, 0.33 is not.
 - Words are equal when they are the same words.
 - Variables are real, of any sign: \sqrt{ab} is not \sqrt{a}\sqrt{b}. Capitals side by side keep their order,
   as segments and matrices do: AC is not CA. The name of a free integer counts: k\pi is not n\pi.

@@ -15,7 +15,7 @@ from entropy_rl.rewards.mathematics.unit_table import DOLLAR, KNOWN, PLAIN_SYMBO
 _SHORTHANDS = {"mph": "mile/hour", "kmh": "km/hour", "kph": "km/hour", "sq": "square", "cu": "cubic"}
 _POWERS = {"square": 2, "cubic": 3, "squared": 2, "cubed": 3}
 _NOT_UNITS = ARITHMETIC_WORDS.union(
-    """less more than least most if is no none only where for all any with of out by wrong right correct
+    """less more than least most if is no none only where for all any with of out by wrong correct
     incorrect true false approximately about exactly""".split()
 )
 
