@@ -15,9 +15,9 @@ r"""When two answers are the same. Conventions, where mathematicians differ or d
 - An answer given twice, "5 or 5", is not one. Metre seconds, "m s", are not told from milliseconds, "ms".
 
 The strongest means, math-verify, comes last: the same spelling, our structure, exact numbers and refuting
-values go before it, and it compares what expressions are left. Applied first, to whole answers, it reads words
-as products of letters and drops units, and every wrong answer would cost it a simplification, where values at
-one point show the difference.
+values go before it, and it compares what expressions are left. Applied first, to whole answers, it would read
+words as products of letters and drop units; and every wrong answer would cost it a simplification, where
+values at one point show the difference.
 """
 
 import re
