@@ -258,12 +258,31 @@ def save_at_once(run: Run, state: RunState, done: Progress) -> str:
 
 def introduction(bench: Workbench) -> str:
     """What the run is about to do, in a line or two; the first step is long, since it compiles."""
-    config, batch = bench.config, bench.config.batch
-    left_out = f" ({bench.prompts.num_too_long} longer ones left out)" if bench.prompts.num_too_long else ""
+    config, batch, dynamic = bench.config, bench.config.batch, bench.config.dynamic_sampling
     processes = f" on {jax.process_count()} processes" if jax.process_count() > 1 else ""
+    search = ""
+    if dynamic is not None:
+        search = (
+            f", found by dynamic sampling ({type(dynamic.filter).__name__}) in at most "
+            f"{dynamic.max_gen_batches} batches of {config.prompts_per_gen_batch}"
+        )
     return (
         f"{config.name}{processes}: {type(config.objective).__name__}, "
         f"{count(bench.start.policy.config):,} parameters; "
-        f"{len(bench.prompts.prompts):,} prompts{left_out}; a step is {batch.prompts_per_step} prompts x "
-        f"{batch.samples_per_prompt} samples and {batch.updates_per_step} updates; the first one compiles"
+        f"{len(bench.prompts.prompts):,} prompts{_left_out(bench)}; "
+        f"a step is {batch.prompts_per_step} prompts x {batch.samples_per_prompt} samples and "
+        f"{batch.updates_per_step} updates{search}; the first one compiles"
     )
+
+
+def _left_out(bench: Workbench) -> str:
+    """Which prompts do not train, and why; nothing where all do."""
+    found = bench.found
+    counts = {
+        "too long": bench.prompts.num_too_long,
+        "held out or duplicates": found.num_duplicates - found.num_contradictions,
+        "duplicates with another answer": found.num_contradictions,
+        "malformed": len(found.malformed),
+    }
+    reasons = ", ".join(f"{num:,} {reason}" for reason, num in counts.items() if num)
+    return f" (left out: {reasons})" if reasons else ""

@@ -11,6 +11,7 @@ import numpy as np
 from entropy_rl.config import RunConfig
 from entropy_rl.data.graders import Grader
 from entropy_rl.data.pipeline import PromptPipeline
+from entropy_rl.data.prompt_files import ReadReport
 from entropy_rl.evaluation import grade_rollout
 from entropy_rl.observability.clock import Clock
 from entropy_rl.parallelism import batch_sharding, held_rows, to_global
@@ -32,7 +33,10 @@ class Workbench:
     start: StoredPolicy
     sampler: Sampler
     learner: Learner
+    found: ReadReport
+    """What the task has to train on, and what was left out."""
     prompts: PromptPipeline
+    """Batches of what is short enough."""
     ref_params: dict | None
     """Parameters of the frozen reference, when a KL term needs it."""
     placement: jax.sharding.NamedSharding
@@ -42,8 +46,9 @@ class Workbench:
     def of(cls, config: RunConfig) -> "Workbench":
         start = starting_policy(config)
         placement = batch_sharding(config.mesh.build())
+        found = config.task.train_prompts(start.tokenizer)
         prompts = PromptPipeline(
-            config.task.train_prompts(start.tokenizer),
+            found.prompts,
             start.tokenizer,
             prompts_per_batch=config.prompts_per_gen_batch,
             max_prompt_tokens=config.task.max_prompt_tokens,
@@ -59,6 +64,7 @@ class Workbench:
             start=start,
             sampler=config.sampler(start.policy, start.tokenizer),
             learner=config.learner(start.policy),
+            found=found,
             prompts=prompts,
             # A copy: the first update takes over the memory of the starting parameters.
             ref_params=jax.tree.map(jnp.copy, start.params) if config.regularizer.needs_reference else None,

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,11 +13,13 @@ import jax
 import pytest
 
 from entropy_rl.config import BatchConfig
+from entropy_rl.data.tasks import CountdownTask
+from entropy_rl.dynamic_sampling import DynamicSampling
 from entropy_rl.objectives import PPOClip, Regularizer
 from entropy_rl.observability.metric_names import unknown_names
 from entropy_rl.observability.run_record import read_rows
 from entropy_rl.parallelism import MeshConfig
-from entropy_rl.train import keep_compiled_programs, train, warn_about
+from entropy_rl.train import introduction, keep_compiled_programs, train, warn_about
 from entropy_rl.training.layout import Packed, Padded
 from entropy_rl.training.optimizer import AdamW
 from entropy_rl.workbench import Workbench, take_step
@@ -114,6 +116,24 @@ def test_a_killed_and_resumed_run_equals_one_that_never_stopped(finished, tmp_pa
     assert without_times(read_rows(metrics)) == without_times(read_rows(whole / "metrics.jsonl"))
     history = "entropy_history_short.json"
     assert (metrics.parent / history).read_bytes() == (whole / history).read_bytes()
+
+
+def test_a_run_begins_by_telling_which_prompts_were_left_out_and_how_it_samples(tmp_path):
+    @dataclass(frozen=True, kw_only=True)
+    class LossyTask(CountdownTask):
+        def train_prompts(self, tokenizer):
+            lost = dict(num_duplicates=1017, num_contradictions=11, malformed=["x.jsonl:3: no JSON"] * 2)
+            return replace(CountdownTask.train_prompts(self, tokenizer), **lost)
+
+    small = dict(num_train_prompts=31, num_heldout_prompts=5)
+    plain = make_config(tmp_path, task=CountdownTask(**small), warm_start=None)
+    said = introduction(Workbench.of(plain))
+    assert "; 31 prompts; a step is 4 prompts x 3 samples and 2 updates; the first" in said
+    dynamic = replace(plain, task=LossyTask(**small), dynamic_sampling=DynamicSampling(max_gen_batches=7))
+    said = introduction(Workbench.of(dynamic))
+    left_out = "1,006 held out or duplicates, 11 duplicates with another answer, 2 malformed"
+    assert f"; 31 prompts (left out: {left_out}); a step" in said
+    assert "updates, found by dynamic sampling (RewardsDiffer) in at most 7 batches of 4; the first" in said
 
 
 @pytest.mark.parametrize(("platform", "named"), [("cpu", None), ("tpu", None), ("gpu", "/somewhere")])

@@ -6,7 +6,7 @@ No bad row passes in silence, and no prompt comes twice.
 import logging
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from entropy_rl.data.prompts import Prompt
@@ -131,11 +131,11 @@ class ReadReport:
     """The usable prompts of a source, and what was left out."""
 
     prompts: list[Prompt]
-    num_duplicates: int
+    num_duplicates: int = 0
     """Rows whose prompt text had been seen before."""
-    num_contradictions: int
+    num_contradictions: int = 0
     """Duplicates of a prompt with another answer; the first is kept."""
-    malformed: list[str]
+    malformed: Sequence[str] = ()
     """Each as "file:line: reason"."""
 
 
@@ -143,13 +143,13 @@ def read_prompts(source: PromptSource, *, first_id: int = 0, leave_out: Iterable
     """Reads a source; its prompts get ids from `first_id` on, in the order of parts and rows.
 
     Prompts whose text is in `leave_out`, or came before, count as duplicates; only its words matter, not the
-    space between them. What is left out is logged, malformed rows with file and line. Raises ValueError when
-    a table cannot be read or has no usable row.
+    space between them. Malformed rows, with file and line, and contradictions are warned of. Raises
+    ValueError when a table cannot be read or has no usable row.
     """
     answer_of, reports, num_prompts = dict.fromkeys(map(_words, leave_out)), [], 0
     for part, table in enumerate(part.source for part in source.as_parts()):
         report = read_table(table, answer_of, part=part, first_id=first_id + num_prompts)
-        _log_or_refuse(table, report)
+        _warn_or_refuse(table, report)
         reports.append(report)
         num_prompts += len(report.prompts)
     return ReadReport(
@@ -195,7 +195,7 @@ def _plain(messages: Messages) -> str:
     return "\n".join(message.content for message in messages)
 
 
-def _log_or_refuse(table: PromptTable, report: ReadReport) -> None:
+def _warn_or_refuse(table: PromptTable, report: ReadReport) -> None:
     num_rows = len(report.prompts) + report.num_duplicates + len(report.malformed)
     bad_rows = "".join(f"\n  {line}" for line in report.malformed[:_NUM_ROWS_SHOWN])
     bad_rows += "\n  ..." if len(report.malformed) > _NUM_ROWS_SHOWN else ""
@@ -209,5 +209,5 @@ def _log_or_refuse(table: PromptTable, report: ReadReport) -> None:
         )
     if report.malformed:
         _logger.warning("%s: %s; the malformed rows are left out:%s", table.name, counts, bad_rows)
-    elif report.num_duplicates:
-        _logger.info("%s: %s", table.name, counts)
+    elif report.num_contradictions:
+        _logger.warning("%s: %s; the first answer of each prompt is kept", table.name, counts)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from entropy_rl.data.countdown import CountdownSpace, Split
 from entropy_rl.data.graders import CountdownGrader, Grader, RuleGrader
-from entropy_rl.data.prompt_files import PromptSource, read_prompts
+from entropy_rl.data.prompt_files import PromptSource, ReadReport, read_prompts
 from entropy_rl.data.prompts import Prompt, within_length
 from entropy_rl.data.tokenizers import Tokenizer, countdown_tokenizer, load_tokenizer
 from entropy_rl.rewards.judging import Judges
@@ -33,7 +33,8 @@ class Task(ABC):
         """The tokenizer of a policy; without one the task's own, where it has one."""
 
     @abstractmethod
-    def train_prompts(self, tokenizer: Tokenizer) -> list[Prompt]: ...
+    def train_prompts(self, tokenizer: Tokenizer) -> ReadReport:
+        """Prompts to train on, and what was left out where they were read."""
 
     @property
     def train_weights(self) -> tuple[float, ...]:
@@ -92,8 +93,8 @@ class CountdownTask(Task):
     def load_tokenizer(self, policy_directory: Path | None) -> Tokenizer:
         return countdown_tokenizer() if policy_directory is None else load_tokenizer(policy_directory)
 
-    def train_prompts(self, tokenizer: Tokenizer) -> list[Prompt]:
-        return self._prompts("train", self.num_train_prompts, first_id=0)
+    def train_prompts(self, tokenizer: Tokenizer) -> ReadReport:
+        return ReadReport(prompts=self._prompts("train", self.num_train_prompts, first_id=0))
 
     def heldout_prompts(self, tokenizer: Tokenizer) -> list[Prompt]:
         return self._prompts("heldout", self.num_heldout_prompts, first_id=self.num_train_prompts)
@@ -153,10 +154,10 @@ class PromptFileTask(Task):
             )
         return load_tokenizer(policy_directory)
 
-    def train_prompts(self, tokenizer: Tokenizer) -> list[Prompt]:
+    def train_prompts(self, tokenizer: Tokenizer) -> ReadReport:
         heldout = read_prompts(self.heldout).prompts
         texts = {prompt.text for prompt in heldout}
-        return read_prompts(self.train, first_id=len(heldout), leave_out=texts).prompts
+        return read_prompts(self.train, first_id=len(heldout), leave_out=texts)
 
     @property
     def train_weights(self) -> tuple[float, ...]:

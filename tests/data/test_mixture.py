@@ -33,7 +33,7 @@ def mixed_task(folder, weights=(3.0, 1.0)):
 
 def pipeline_of(task, seed=0):
     return PromptPipeline(
-        task.train_prompts(TOKENIZER),
+        task.train_prompts(TOKENIZER).prompts,
         TOKENIZER,
         prompts_per_batch=8,
         max_prompt_tokens=task.max_prompt_tokens,
@@ -52,7 +52,7 @@ def test_a_prompt_of_several_parts_belongs_to_the_first_and_counts_as_a_duplicat
 
 def test_a_held_out_prompt_trains_in_no_part(tmp_path):
     task = mixed_task(tmp_path)
-    assert "48:" not in {prompt.text for prompt in task.train_prompts(TOKENIZER)}
+    assert "48:" not in {prompt.text for prompt in task.train_prompts(TOKENIZER).prompts}
     (heldout,) = task.heldout_prompts(TOKENIZER)
     assert heldout.text == "48:" and heldout.prompt_id == 0
 

@@ -177,12 +177,17 @@ def test_duplicates_are_dropped_and_counted_and_ids_have_no_gaps(tmp_path):
     assert [prompt.origin.rpartition(":")[2] for prompt in report.prompts] == ["1", "2", "5"]
 
 
-def test_prompts_that_differ_in_white_space_alone_are_duplicates_and_contradict_by_another_answer(tmp_path):
+def test_prompts_that_differ_in_white_space_alone_are_duplicates_and_contradict_by_another_answer(
+    tmp_path, caplog
+):
     rows = [("two  words", "1"), (" two\nwords ", "1"), ("two words", "2"), ("twowords", "1")]
     path = write_jsonl(tmp_path / "x.jsonl", *[{"prompt": text, "answer": answer} for text, answer in rows])
     report = read(path, Columns(), leave_out=["three\nwords"])
     assert [prompt.text for prompt in report.prompts] == ["two  words", "twowords"]
     assert (report.num_duplicates, report.num_contradictions) == (2, 1)
+    (warning,) = caplog.records
+    assert warning.levelno == logging.WARNING
+    assert f"{path}: 4 rows, 0 malformed, 2 duplicates (1 with another answer); the first" in caplog.text
     assert read(path, Columns(), leave_out=["two words"]).num_duplicates == 3
 
 
@@ -304,10 +309,10 @@ def test_a_byte_order_mark_is_not_part_of_the_first_row(tmp_path):
     "name, schema, num_prompts, num_duplicates, num_contradictions, num_malformed",
     [
         # DAPO: 17,917 rows; 17,290 differ as they are, 17,188 but for white space.
-        ("dapo/dapo-math-17k.parquet", DapoMath(), 17188, 729, 12, 0),
+        pytest.param("dapo/dapo-math-17k.parquet", DapoMath(), 17188, 729, 12, 0, marks=pytest.mark.slow),
         ("gsm8k/test.jsonl", GSM8K(), 1319, 0, 0, 0),
         # MATH: two solutions box nothing; two problems differ in white space alone.
-        ("math/train_7500.jsonl", Math(), 7497, 1, 0, 2),
+        pytest.param("math/train_7500.jsonl", Math(), 7497, 1, 0, 2, marks=pytest.mark.slow),
         ("math500/test.jsonl", Math(), 500, 0, 0, 0),
     ],
 )

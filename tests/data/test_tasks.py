@@ -29,7 +29,7 @@ def file_task(tmp_path, train_rows, heldout_rows, schema, **options):
 def test_countdown_lengths_bound_every_prompt_and_demonstration(space):
     task = CountdownTask(space=space, num_train_prompts=100, num_heldout_prompts=30)
     tokenizer = task.load_tokenizer(None)
-    prompts = task.train_prompts(tokenizer) + task.heldout_prompts(tokenizer)
+    prompts = task.train_prompts(tokenizer).prompts + task.heldout_prompts(tokenizer)
     batch = collate(prompts, tokenizer, task.max_prompt_tokens)
     assert batch.prompt_ids_PS.shape == (130, task.max_prompt_tokens)
     completions = [completion for _, completion in task.demonstrations(100, seed=1)]
@@ -39,7 +39,7 @@ def test_countdown_lengths_bound_every_prompt_and_demonstration(space):
 def test_countdown_prompts_have_different_ids_and_texts_in_both_splits():
     task = CountdownTask(num_train_prompts=100, num_heldout_prompts=30)
     tokenizer = task.load_tokenizer(None)
-    prompts = task.train_prompts(tokenizer) + task.heldout_prompts(tokenizer)
+    prompts = task.train_prompts(tokenizer).prompts + task.heldout_prompts(tokenizer)
     assert len({prompt.prompt_id for prompt in prompts}) == len({prompt.text for prompt in prompts}) == 130
 
 
@@ -47,7 +47,7 @@ def test_the_default_countdown_task_has_enough_problems():
     task = CountdownTask()
     tokenizer = task.load_tokenizer(None)
     pipeline = PromptPipeline(
-        task.train_prompts(tokenizer),
+        task.train_prompts(tokenizer).prompts,
         tokenizer,
         prompts_per_batch=32,
         max_prompt_tokens=task.max_prompt_tokens,
@@ -66,7 +66,9 @@ def test_a_heldout_prompt_never_trains(tmp_path):
     rows = [{"prompt": f"{i}:", "answer": "a"} for i in range(6)]
     task = file_task(tmp_path, rows, rows[:2], Columns(), max_prompt_tokens=8)
     tokenizer = countdown_tokenizer()
-    train, heldout = task.train_prompts(tokenizer), task.heldout_prompts(tokenizer)
+    report, heldout = task.train_prompts(tokenizer), task.heldout_prompts(tokenizer)
+    train = report.prompts
+    assert report.num_duplicates == 2
     assert [prompt.text for prompt in heldout] == ["0:", "1:"]
     assert [prompt.text for prompt in train] == ["2:", "3:", "4:", "5:"]
     assert not {prompt.prompt_id for prompt in train} & {prompt.prompt_id for prompt in heldout}
