@@ -167,6 +167,7 @@ def test_a_judgement_tells_what_it_found():
         (r"\boxed{5\text{ dozen eggs}}", "5", 0),
         (r"\boxed{50\%}", "0.5", 1),
         (r"\boxed{50\%}", "50", 1),
+        (r"\boxed{0.05\%}", "0.05", 0),
         (r"\boxed{18 \text{ dollars for an 8-hour day}}", "18", 0),
         (r"\boxed{Tom's half-day pay, which is not \$18}", "18", 0),
         (r"\boxed{\text{Tom pays } \$18 \text{ in all.}}", "18", 1),

@@ -15,7 +15,7 @@ _NUMBER = re.compile(r"(?<![\d.])-?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|-?
 _MAX_NUMBER_CHARACTERS = 1000
 _SPACED_SIGN = re.compile(r"(^|[:(])\s*-\s*\$?\s*(?=[\d.])")
 _WORDS_AROUND = re.compile(
-    r"(?:[a-z]{2,}(?![a-z])|\b[ai]\b|[\s.,:;?'\"()%$\u20ac\u00a3~]|(?<=\w)-(?=\w)|\d)*", re.IGNORECASE
+    r"(?:[a-z]{2,}(?![a-z])|\b[ai]\b|[\s.,:;?'\"()$\u20ac\u00a3~]|(?<=\w)-(?=\w)|\d)*", re.IGNORECASE
 )
 """Words, punctuation and currency: neither arithmetic nor single letters."""
 
@@ -25,7 +25,7 @@ _LETTER = re.compile(r"\(?([A-Za-z])\)?[.:]?")
 _LETTER_AND_TEXT = re.compile(r"(?:\(([A-Z])\)|([A-Z])[.:)])\s.*", re.DOTALL)
 _LETTERS = re.compile(r"\(?[A-Z]\)?(?:\s*(?:,|and)\s*\(?[A-Z]\)?)+|[A-H]{2,}")
 _ONE = r"(?:\([A-Z]\)|[A-Z](?![\w']))"
-_ANNOUNCED = re.compile(rf"(?i:answer(?: is)?)\s*:?[\s*$]*({_ONE}(?:\s*(?:,|/|and\b|or\b)+\s*{_ONE})*)")
+_ANNOUNCED = re.compile(rf"(?i:answer(?: is)?)[\s:*$]*({_ONE}(?:\s*(?:,|/|and\b|or\b)+\s*{_ONE})*)")
 _MAX_CHOICE_CHARACTERS = 1000
 
 

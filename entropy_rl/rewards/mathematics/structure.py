@@ -19,6 +19,7 @@ _CELL, _ROW = re.compile("&"), re.compile(r"\\\\")
 _MATRIX = re.compile(r"\\begin\{([pbvBV]?)(?:small)?matrix\}(.*)\\end\{\1(?:small)?matrix\}", re.DOTALL)
 _ARRAY = re.compile(r"\\begin\{array\}(?:\{[^{}]*\})?(.*)\\end\{array\}", re.DOTALL)
 _THOUSANDS = re.compile(r"(?<![\d.])(?<!\d,)[1-9]\d{0,2}(?:,\d{3})+(?!,?\d)")
+_BRACKET_OR_THOUSANDS = re.compile(rf"{_BRACKET.pattern}|{_THOUSANDS.pattern}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,8 +93,7 @@ def read_structure(text: str, *, thousands: bool = True) -> Structure:
 def _without_thousands(text: str) -> str:
     """Writes 1,234 as 1234 outside brackets; the braces of LaTeX are none."""
     joined, start, depth = [], 0, 0
-    marks = re.compile(rf"{_THOUSANDS.pattern}|{_BRACKET.pattern}")
-    for mark in marks.finditer(text):
+    for mark in _BRACKET_OR_THOUSANDS.finditer(text):
         if mark.group()[0].isdigit():
             number = mark.group() if depth else mark.group().replace(",", "")
             joined += [text[start : mark.start()], number]

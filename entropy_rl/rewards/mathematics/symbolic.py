@@ -54,7 +54,7 @@ _VARIABLE = re.compile(r"(?<![\\a-zA-Z])[a-df-hj-zA-DF-HJ-Z](?![a-zA-Z])")
 _ADJACENT_CAPITALS = re.compile(r"(?<![\\a-zA-Z])[A-Z](?: ?[A-Z])+(?![a-z])")
 _COMMAND_OR_I = re.compile(r"(\\[a-zA-Z]+)|I")
 _NUMBER_WITH_INDEX = re.compile(r"\d_")
-_TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)")
+_MAY_BE_CONSTANT = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)\b.*\\(?:sin|cos|tan|cot|sec|csc)")
 _ODD_ROOT_OF_NEGATIVE = re.compile(r"\\sqrt\[([3579])\]\{-(\d+(?:\.\d+)?)\}")
 _CONVERSION = ConversionConfig(lowercase_symbols=False)
 
@@ -71,7 +71,7 @@ _REFUSALS += (TypeError, ValueError)
 def expressions_equal(one: str, other: str) -> str | None:
     """How two tidy texts were found equal, "math-verify" or "numeric"; None when they were not."""
     pairs = ((one, other), (other, one))
-    if any(read_number(a) and _VARIABLE.search(b) and not _TRIGONOMETRIC.search(b) for a, b in pairs):
+    if any(read_number(a) and _VARIABLE.search(b) and not _MAY_BE_CONSTANT.search(b) for a, b in pairs):
         return None  # most wrong answers end here, before the parser has cost anything
     if _capitals(one) != _capitals(other):
         return None
