@@ -54,7 +54,7 @@ _VARIABLE = re.compile(r"(?<![\\a-zA-Z])[a-df-hj-zA-DF-HJ-Z](?![a-zA-Z])")
 _ADJACENT_CAPITALS = re.compile(r"(?<![\\a-zA-Z])[A-Z](?: ?[A-Z])+(?![a-z])")
 _COMMAND_OR_I = re.compile(r"(\\[a-zA-Z]+)|I")
 _NUMBER_WITH_INDEX = re.compile(r"\d_")
-_MAY_BE_CONSTANT = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)\b.*\\(?:sin|cos|tan|cot|sec|csc)")
+_MAY_BE_CONSTANT = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc).*\\(?:sin|cos|tan|cot|sec|csc)")
 _ODD_ROOT_OF_NEGATIVE = re.compile(r"\\sqrt\[([3579])\]\{-(\d+(?:\.\d+)?)\}")
 _CONVERSION = ConversionConfig(lowercase_symbols=False)
 
