@@ -76,7 +76,7 @@ class CodeReward(Reward):
     share: bool = False
     """Score the share of tests that are passed; right is still who passes all."""
     num_tests: int | None = None
-    """Run only the first so many tests of each problem (None: all)."""
+    """Run only the first so many tests of each problem (None: all). verl's prime_code runs 10."""
     float_tolerance: float = 1e-6
     """By how much real numbers may differ, absolute or relative."""
 

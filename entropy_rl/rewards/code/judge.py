@@ -1,11 +1,13 @@
 """Judging a program by unit tests, in sandboxes.
 
-Each test has a fresh process; texts and values that are expected never enter it, and are compared here. So a
-program gains nothing by leaving early, printing "passed", changing the interpreter it runs in, or looking for
-the tests. What it can do is guess: a problem is as hard to cheat as its tests' answers are to foresee.
+Each test has a fresh process, to which those before left nothing; texts and values that are expected never
+enter it, and are compared here. So a program gains nothing by leaving early, printing "passed", changing the
+interpreter it runs in, or looking for the tests. What it can do is guess: a problem is as hard to cheat as
+the answers of its tests are to foresee.
 """
 
 import time
+from contextlib import closing
 
 from entropy_rl.rewards.code.tester import PASSED, ProgramTester
 from entropy_rl.rewards.code.unit_tests import read_tests
@@ -49,12 +51,13 @@ def judge(
         deadline=time.monotonic() + time_limit_seconds,
     )
     num_passed, failure = 0, ""
-    for verdict in map(tester.verdict, tests):
-        if verdict == PASSED:
-            num_passed += 1
-        elif not share:
-            failure = verdict
-            break
+    with closing(tester.verdicts(tests)) as verdicts:
+        for verdict in verdicts:
+            if verdict == PASSED:
+                num_passed += 1
+            elif not share:
+                failure = verdict
+                break
     score = num_passed / len(tests) if share else float(num_passed == len(tests))
     return Score(score=score, method=failure or f"passed {num_passed}/{len(tests)}", extracted=program)
 

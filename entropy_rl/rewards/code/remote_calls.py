@@ -17,6 +17,7 @@ import os
 import sys
 
 _MAX_REPLY_CHARACTERS = 2**24
+EXIT_NOT_CARRIED = 97
 _NUMBERS_AND_TEXT = (bool, int, float, str)
 
 
@@ -93,6 +94,10 @@ def serve_calls(program: str) -> None:
     os._exit(0)  # whatever threads the program left
 
 
+class _NotCarried(BaseException):
+    """A test needs what is no plain data: an argument, or a value of the program. Tests cannot catch it."""
+
+
 class _ProgramEnded(BaseException):
     """The program's sandbox closed its end, or broke the form of replies. Tests cannot catch it unawares."""
 
@@ -107,8 +112,12 @@ class _Remote:
 
     def function(self, name: str):
         def call(*args, **kwargs):
-            encoded = {key: encode(value) for key, value in kwargs.items()}
-            return self._call({"name": name, "args": [encode(value) for value in args], "kwargs": encoded})
+            try:
+                encoded = {key: encode(value) for key, value in kwargs.items()}
+                request = {"name": name, "args": [encode(value) for value in args], "kwargs": encoded}
+            except NotPlain as failure:
+                raise _NotCarried from failure
+            return self._call(request)
 
         call.__name__ = name
         return call
@@ -118,10 +127,13 @@ class _Remote:
             self._calls.write(json.dumps(request) + "\n")
             self._calls.flush()
             reply = json.loads(self._replies.readline(_MAX_REPLY_CHARACTERS))
-            value = decode(reply["value"]) if "error" not in reply else None
+            is_error = isinstance(reply, dict) and "error" in reply
+            value = None if is_error else decode(reply["value"])
         except (OSError, ValueError, TypeError, KeyError, RecursionError) as failure:
             raise _ProgramEnded from failure
-        if "error" in reply:
+        if is_error and reply["error"] == NotPlain.__name__:
+            raise _NotCarried
+        if is_error:
             raise _as_exception(reply["error"])
         return value
 
@@ -159,6 +171,7 @@ def undefined_names(source: str) -> set[str]:
 def check(setup: str, test: str, entry_point: str | None) -> None:
     """Runs a test; raises, so that its process fails, unless the program's functions pass it.
 
+    It exits with EXIT_NOT_CARRIED where the test needs more than plain data.
     `entry_point` is the program's even where a built-in function has its name, and is what a test's function
     `check` is called with, where it defines one.
     """
@@ -167,6 +180,9 @@ def check(setup: str, test: str, entry_point: str | None) -> None:
     text = f"{setup}\n{test}"
     names = undefined_names(text) | ({entry_point} if entry_point else set())
     namespace = {name: remote.function(name) for name in names} | {"__name__": "__main__"}
-    exec(compile(text, "test", "exec"), namespace)
-    if entry_point and "check" in namespace and "check" not in names:
-        namespace["check"](remote.function(entry_point))
+    try:
+        exec(compile(text, "test", "exec"), namespace)
+        if entry_point and "check" in namespace and "check" not in names:
+            namespace["check"](remote.function(entry_point))
+    except _NotCarried:
+        sys.exit(EXIT_NOT_CARRIED)

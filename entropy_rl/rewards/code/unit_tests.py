@@ -10,6 +10,10 @@ value may be wrapped in a list of one.
 {"asserts": ["assert add(2, 3) == 5", ...]}: each a test of its own; or {"test": "..."}, one program of tests.
 Optional are "setup", text that precedes each test, and "entry_point", the function that a test's own function
 `check` is called with (as in HumanEval). Names that the tests do not define are the program's functions.
+
+These tests call functions in another process, with copies of plain data (`remote_calls`). What asks for more
+than that no program can pass: a function that shall change its argument in place is a "wrong answer"; classes
+under test and functions as arguments are "not plain data". Programs and tests have the standard library only.
 """
 
 import json

@@ -23,7 +23,8 @@ class SandboxLimits:
     file_mib: int = 16
     """Largest file, in MiB."""
     disk_mib: int = 32
-    """All files together, in MiB: the size of the temporary directory, which lies in memory."""
+    """All files together, its standard input among them, in MiB: the size of the temporary directory, which
+    lies in memory."""
     output_kib: int = 1024
     """Standard output and error together, in KiB; a program that writes more is killed."""
     accept_weaker: bool = False

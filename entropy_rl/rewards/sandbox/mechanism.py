@@ -31,6 +31,11 @@ class Mechanism:
         """It bounds what a program uses, and does not contain it."""
         return self.name == "limits"
 
+    @property
+    def is_reusable(self) -> bool:
+        """Its sandboxes can be cleared of all that a run left; the next process id alone tells of it."""
+        return self.name == "namespaces"
+
     def start(self, request: dict, *, status: int, stdout: int | None) -> subprocess.Popen:
         """Starts the launcher, in a process group and session of its own and an empty environment.
 

@@ -16,6 +16,7 @@ _NAMESPACES = (
     | linux.CLONE_NEWCGROUP
 )
 SYSTEM_FOLDERS = ("/usr", "/bin", "/lib", "/lib32", "/lib64")
+_NOT_SPECIAL = linux.MS_NOSUID | linux.MS_NODEV
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 _BASE = "/proc"  # a folder that every system has, and that nothing is read from once it is covered
 _FIRST_UID = 2_000_000_000  # beyond the users, and the users of containers, that systems give out
@@ -63,7 +64,7 @@ def become(uid: int) -> None:
 def build_root(uid: int | None, interpreter_prefix: str, files: dict[str, str], disk_mib: int) -> None:
     """Replaces all of the file system by what a program needs; nothing but /tmp can be written to."""
     linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)
-    linux.mount("tmpfs", _BASE, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "size=256m,mode=0755")
+    linux.mount("tmpfs", _BASE, "tmpfs", _NOT_SPECIAL, "size=256m,mode=0755")
     os.chdir(_BASE)
     for folder in SYSTEM_FOLDERS:
         if os.path.islink(folder):
@@ -77,16 +78,24 @@ def build_root(uid: int | None, interpreter_prefix: str, files: dict[str, str], 
         write_file(f"{_BASE}/dev/{name}", "")
         linux.mount(f"/dev/{name}", f"{_BASE}/dev/{name}", None, linux.MS_BIND)
     os.mkdir(f"{_BASE}/tmp")
-    flags = linux.MS_NOSUID | linux.MS_NODEV
-    linux.mount("tmpfs", f"{_BASE}/tmp", "tmpfs", flags, f"size={disk_mib}m,nr_inodes=4096,mode=0700")
-    owner = os.getuid() if uid is None else uid
-    os.chown(f"{_BASE}/tmp", owner, owner if uid is not None else os.getgid())
+    _mount_temporary(f"{_BASE}/tmp", uid, disk_mib)
     os.mkdir(f"{_BASE}/proc")
-    linux.mount("proc", f"{_BASE}/proc", "proc", flags | linux.MS_NOEXEC)
+    linux.mount("proc", f"{_BASE}/proc", "proc", _NOT_SPECIAL | linux.MS_NOEXEC)
     for name, text in files.items():
         write_file(f"{_BASE}/{name}", text)
     linux.pivot_root_here()
-    linux.mount("none", "/", None, linux.MS_REMOUNT | linux.MS_BIND | linux.MS_RDONLY | flags)
+    linux.mount("none", "/", None, linux.MS_REMOUNT | linux.MS_BIND | linux.MS_RDONLY | _NOT_SPECIAL)
+
+
+def renew_temporary(uid: int | None, disk_mib: int) -> None:
+    """Replaces the temporary directory, which no process uses any longer, by an empty one."""
+    linux.unmount("/tmp")
+    _mount_temporary("/tmp", uid, disk_mib)
+
+
+def _mount_temporary(path: str, uid: int | None, disk_mib: int) -> None:
+    linux.mount("tmpfs", path, "tmpfs", _NOT_SPECIAL, f"size={disk_mib}m,nr_inodes=4096,mode=0700")
+    os.chown(path, *((os.getuid(), os.getgid()) if uid is None else (uid, uid)))
 
 
 def is_in_system_folder(path: str) -> bool:

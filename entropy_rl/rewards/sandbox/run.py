@@ -1,4 +1,4 @@
-"""Runs untrusted Python programs, each in a sandbox of its own that is made for it and ends with it.
+"""Runs untrusted Python programs, each in a sandbox of its own that is made for it.
 
 A sandbox is namespaces (no network, no processes but its own, a file system of the system's folders and the
 interpreter, read-only, and a temporary directory), an unprivileged user, limits and a filter of system calls.
@@ -11,6 +11,7 @@ import selectors
 import sys
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
@@ -60,8 +61,40 @@ class Outcome:
 
 def run(source: str, *, stdin: str, limits: SandboxLimits, mechanism: Mechanism) -> Outcome:
     """Runs a Python program with a text as its standard input."""
-    with _Sandbox(source, stdin, None, limits, mechanism) as sandbox:
-        return _collect([sandbox])[0]
+    with Runs(source, limits=limits, mechanism=mechanism) as runs:
+        return runs.run(stdin, limits.wall_seconds)
+
+
+class Runs:
+    """Runs of one program, one after the other: each a fresh process that finds no trace of those before.
+
+    They share a sandbox where the mechanism can clear it between them; making one takes most of the time.
+    """
+
+    def __init__(self, source: str, *, limits: SandboxLimits, mechanism: Mechanism):
+        self._make = partial(_Sandbox, source, None, None, limits, mechanism)
+        self._is_reusable = mechanism.is_reusable
+        self._sandbox: _Sandbox | None = None
+
+    def __enter__(self) -> "Runs":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self._sandbox is not None:
+            self._sandbox.close()
+            self._sandbox = None
+
+    def run(self, stdin: str, wall_seconds: float) -> Outcome:
+        """The next run. Raises SandboxError where no sandbox could be made; no run can follow that."""
+        self._sandbox = self._sandbox or self._make()
+        self._sandbox.start_run(stdin, wall_seconds)
+        (outcome,) = _collect([self._sandbox])
+        if not self._is_reusable or outcome.ended_by == "output":
+            self._close()
+        return outcome
 
 
 def run_connected(
@@ -81,6 +114,8 @@ def run_connected(
         ):
             while ends:
                 os.close(ends.pop())  # while they are open here, neither program sees the other's end
+            for sandbox in (first, second):
+                sandbox.start_run("", sandbox.limits.wall_seconds)
             first_outcome, second_outcome = _collect([first, second])
             return first_outcome, second_outcome
     finally:
@@ -94,7 +129,7 @@ class _Sandbox:
     def __init__(
         self,
         source: str,
-        stdin: str | int,
+        stdin: int | None,
         stdout: int | None,
         limits: SandboxLimits,
         mechanism: Mechanism,
@@ -102,25 +137,28 @@ class _Sandbox:
         self.limits = limits
         self._folder = TemporaryDirectory(prefix="sandbox-") if mechanism.is_weak else None
         root = self._folder.name if self._folder else ""
-        files = {"program.py": source}
-        if isinstance(stdin, str):
-            files["stdin"] = stdin
         reader, writer = os.pipe()
         request = {
             "mechanism": mechanism.name,
             "command": [INTERPRETER, "-I", "-S", "-c", _PRELUDE, f"{root}/program.py"],
-            "files": files,
+            "files": {"program.py": source},
             "folder": root or "/tmp",
             "interpreter_prefix": os.path.realpath(sys.base_prefix),
             "limits": asdict(limits),
-            "stdin_path": f"{root}/stdin",
-            "stdin_descriptor": None if isinstance(stdin, str) else stdin,
+            "stdin_descriptor": stdin,
         }
         self.process = mechanism.start(request, status=writer, stdout=stdout)
         os.close(writer)
         self.output = (self.process.stdout, self.process.stderr)
         self.status = os.fdopen(reader, "rb", buffering=0)
+        for pipe in filter(None, self.output):
+            os.set_blocking(pipe.fileno(), False)
         self._send(request)
+
+    def start_run(self, stdin: str, wall_seconds: float) -> None:
+        """Has the program run once more; the runs before must have ended."""
+        self.deadline = time.monotonic() + wall_seconds + _GRACE_SECONDS
+        self._send({"stdin": stdin, "wall_seconds": wall_seconds})
 
     def _send(self, request: dict) -> None:
         lifeline = self.process.stdin
@@ -135,6 +173,9 @@ class _Sandbox:
         return self
 
     def __exit__(self, *exception) -> None:
+        self.close()
+
+    def close(self) -> None:
         self.kill()
         for pipe in (self.process.stdin, *self.output, self.status):
             if pipe is not None:
@@ -155,10 +196,11 @@ def _close(pipe: BinaryIO) -> None:
 
 
 def _collect(sandboxes: list[_Sandbox]) -> list[Outcome]:
-    """Reads all that the sandboxes write until they end, or have to be ended."""
+    """Reads all that the sandboxes write until their runs end, or have to be ended."""
     written: dict[BinaryIO, bytearray] = {}
+    ended: set[_Sandbox] = set()
     flooded: set[_Sandbox] = set()
-    deadline = time.monotonic() + max(one.limits.wall_seconds for one in sandboxes) + _GRACE_SECONDS
+    deadline = max(sandbox.deadline for sandbox in sandboxes)
     with selectors.DefaultSelector() as selector:
         for sandbox in sandboxes:
             for pipe in (*sandbox.output, sandbox.status):
@@ -168,17 +210,32 @@ def _collect(sandboxes: list[_Sandbox]) -> list[Outcome]:
         while selector.get_map() and (left := deadline - time.monotonic()) > 0:
             for key, _ in selector.select(left):
                 sandbox = key.data
-                if sandbox in flooded:
+                if sandbox in ended:
                     continue
                 data = os.read(key.fd, _READ_BYTES)
                 written[key.fileobj] += data
                 if not data:
                     selector.unregister(key.fileobj)
-                elif _num_written(sandbox, written) > sandbox.limits.output_kib * 1024:
+                if written[sandbox.status].endswith(b"\n"):
+                    _read_rest(sandbox, written)
+                    ended.add(sandbox)
+                if _num_written(sandbox, written) > sandbox.limits.output_kib * 1024:
                     flooded.add(sandbox)
+                    ended.add(sandbox)
                     sandbox.kill()
+                if sandbox in ended:
                     _unregister_all(sandbox, selector)
     return [_outcome(sandbox, written, sandbox in flooded) for sandbox in sandboxes]
+
+
+def _read_rest(sandbox: _Sandbox, written: dict) -> None:
+    """What is in the pipes after a run: nobody is left to write more."""
+    for pipe in filter(None, sandbox.output):
+        try:
+            while data := os.read(pipe.fileno(), _READ_BYTES):
+                written[pipe] += data
+        except BlockingIOError:
+            pass  # that was all
 
 
 def _unregister_all(sandbox: _Sandbox, selector: selectors.BaseSelector) -> None:

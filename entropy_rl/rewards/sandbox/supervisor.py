@@ -1,4 +1,4 @@
-"""The process that starts the untrusted program, watches it, and ends with it and all that it left behind.
+"""The process that starts the untrusted program, watches it, and ends it and all that it left behind.
 
 In a namespace of process ids it is process 1: nothing inside can kill it, and its end is theirs.
 """
@@ -10,7 +10,7 @@ import signal
 import time
 
 from entropy_rl.rewards.sandbox import linux
-from entropy_rl.rewards.sandbox.namespaces import become
+from entropy_rl.rewards.sandbox.namespaces import become, write_file
 from entropy_rl.rewards.sandbox.system_calls import filter_instructions
 
 LIFELINE = 0
@@ -33,13 +33,13 @@ def supervise(request: dict, uid: int | None, is_init: bool) -> dict:
         _become_program(request, uid, error_writer)
     os.close(error_writer)
     start_seconds = time.monotonic()
-    ended_by = _watch(program, request["limits"], is_init)
+    ended_by = _watch(program, request["limits"], request["wall_seconds"], is_init)
     _kill(program, is_init)
     _, wait_status, usage = os.wait4(program, 0)
-    if not is_init:
-        _end_orphans()
-    if failure := os.read(error_reader, 4096):
-        raise OSError(failure.decode(errors="replace"))
+    _await_others() if is_init else _end_orphans()
+    with os.fdopen(error_reader, "rb") as failures:
+        if failure := failures.read():
+            raise OSError(failure.decode(errors="replace"))
     exit_code = os.waitstatus_to_exitcode(wait_status)
     cpu_seconds = usage.ru_utime + usage.ru_stime
     if ended_by == "itself" and _at_cpu_limit(exit_code, cpu_seconds, request["limits"]["cpu_seconds"]):
@@ -58,7 +58,7 @@ def _become_program(request: dict, uid: int | None, error_writer: int) -> None:
         os.setsid()
         os.chdir(request["folder"])
         stdin = request["stdin_descriptor"]
-        os.dup2(os.open(request["stdin_path"], os.O_RDONLY) if stdin is None else stdin, 0)
+        os.dup2(_read_only(request["stdin"]) if stdin is None else stdin, 0)
         for descriptor in map(int, os.listdir("/proc/self/fd")):
             if descriptor > 2:
                 _close_on_exec(descriptor)
@@ -73,6 +73,14 @@ def _become_program(request: dict, uid: int | None, error_writer: int) -> None:
         os.write(error_writer, f"starting the program: {error}".encode(errors="replace")[:4096])
     finally:
         os._exit(127)
+
+
+def _read_only(text: str) -> int:
+    """A descriptor to read a text from: a file of the working directory that has no name any longer."""
+    write_file("stdin", text)
+    descriptor = os.open("stdin", os.O_RDONLY)
+    os.remove("stdin")
+    return descriptor
 
 
 def _close_on_exec(descriptor: int) -> None:
@@ -102,13 +110,20 @@ def set_limits(limits: dict) -> None:
         resource.setrlimit(kind, (soft, hard))
 
 
-def _watch(program: int, limits: dict, is_init: bool) -> str:
+def _watch(program: int, limits: dict, wall_seconds: float, is_init: bool) -> str:
     """Waits for the program's end or a reason to end it, and returns the reason."""
-    poller = select.poll()
     exited = os.pidfd_open(program)
+    try:
+        return _reason_to_end(program, exited, limits, wall_seconds, is_init)
+    finally:
+        os.close(exited)
+
+
+def _reason_to_end(program: int, exited: int, limits: dict, wall_seconds: float, is_init: bool) -> str:
+    poller = select.poll()
     poller.register(exited, select.POLLIN)
     poller.register(LIFELINE, select.POLLIN)
-    deadline = time.monotonic() + limits["wall_seconds"]
+    deadline = time.monotonic() + wall_seconds
     while time.monotonic() < deadline:
         events = dict(poller.poll(_LOOK_MILLISECONDS))
         if LIFELINE in events:
@@ -153,6 +168,15 @@ def _kill(program: int, is_init: bool) -> None:
         # For process 1, "all processes" are those of its namespace.
         os.kill(-1, signal.SIGKILL) if is_init else os.killpg(program, signal.SIGKILL)
     except ProcessLookupError:
+        pass
+
+
+def _await_others() -> None:
+    """Waits until the killed processes of the namespace are no more: all have become this one's children."""
+    try:
+        while True:
+            os.wait()
+    except ChildProcessError:
         pass
 
 

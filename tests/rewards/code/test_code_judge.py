@@ -3,13 +3,18 @@
 import json
 from contextlib import ExitStack
 from functools import lru_cache
+from uuid import uuid4
 
 import pytest
 
 from entropy_rl.rewards.code import CODE_JUDGE
 from entropy_rl.rewards.code.judge import judge, last_python_block
 from entropy_rl.rewards.pool import JudgeItem, JudgeLimits, JudgePool
+from entropy_rl.rewards.sandbox.available import find_mechanism
+from entropy_rl.rewards.sandbox.limits import SandboxLimits
+from entropy_rl.rewards.sandbox.run import Runs
 from entropy_rl.rewards.scores import Score
+from tests.rewards.sandboxes import all_gone
 
 ADD = "a, b = map(int, input().split())\nprint(a + b)"
 ADD_FUNCTION = "def add(a, b):\n    return a + b"
@@ -158,8 +163,56 @@ def test_the_method_says_what_ended_a_program(method, program, sandbox):
 
 def test_the_time_for_all_tests_ends_the_judging_of_a_slow_program():
     slow = "import time\ntime.sleep(0.4)\n" + ADD
-    score = judged(slow, BY_STDIN, share=True, time_limit_seconds=0.8)
+    score = judged(slow, BY_STDIN, share=True, time_limit_seconds=0.9)
     assert 0 < score.score < 1
+    assert judged(slow, BY_STDIN, time_limit_seconds=0.3).method == "time limit of all tests"
+
+
+def test_the_tests_of_a_program_share_a_sandbox_in_which_none_finds_a_trace_of_another():
+    name = uuid4().hex[:13]
+    program = f"""
+import os, time
+assert os.listdir("/tmp") == [] and os.stat("/tmp").st_mode & 0o777 == 0o700
+assert sum(entry.isdigit() for entry in os.listdir("/proc")) == 2
+open("/tmp/file", "w").write("a trace")
+os.chmod("/tmp", 0o711)
+reader, writer = os.pipe()
+if os.fork() == 0:
+    os.setsid()
+    open("/proc/self/comm", "w").write("{name}")
+    os.write(writer, b"x")
+    time.sleep(20)
+os.read(reader, 1)
+print(os.readlink("/proc/self/ns/pid"), input())
+"""
+    limits = SandboxLimits()
+    mechanism = find_mechanism(limits)
+    with Runs(program, limits=limits, mechanism=mechanism) as runs:
+        outcomes = [runs.run(f"{number}\n", 5.0) for number in range(3)]
+        assert [outcome.exit_code for outcome in outcomes] == [0, 0, 0], outcomes
+        assert all_gone(name, limit_seconds=2), "before the sandbox is left"
+    namespaces, numbers = zip(*(outcome.stdout.split() for outcome in outcomes), strict=True)
+    assert numbers == (b"0", b"1", b"2")
+    assert len(set(namespaces)) == (1 if mechanism.is_reusable else 3)
+
+
+def test_tests_that_had_to_be_ended_leave_the_next_ones_alone():
+    program = """
+import os, time
+match input():
+    case "flood":
+        while True:
+            print("x" * 997)
+    case "sleep":
+        time.sleep(20)
+    case "kill":
+        os.kill(-1, 9)
+print("right")
+"""
+    inputs = ["flood", "go on", "sleep", "go on", "kill", "go on"]
+    tests = {"inputs": inputs, "outputs": ["right"] * len(inputs)}
+    limits = {"output_kib": 3, "wall_seconds": 1.0}
+    assert judged(program, tests, share=True, sandbox=limits).method == "passed 3/6"
 
 
 @pytest.mark.parametrize(
@@ -205,6 +258,24 @@ CALLS = {
     "long numbers": ("def f():\n    return 10 ** 5000", {"asserts": ["assert f() == 10 ** 5000"]}),
     "generators": ("def f():\n    yield 1\n    yield 2", {"asserts": ["assert list(f()) == [1, 2]"]}),
 }
+
+
+NOT_CARRIED = {
+    "a class": ("class Stack:\n    pass", "Stack()"),
+    "a function for an argument": ("def f(g):\n    return g(3)", "assert f(lambda x: x) == 3"),
+    "a function for a value": ("def f():\n    return f", "f()"),
+    "a value that an error stands for": (
+        "def f():\n    return f",
+        "try:\n    f()\nexcept TypeError:\n    pass",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", NOT_CARRIED)
+def test_tests_that_need_more_than_plain_data_say_so(kind):
+    program, test = NOT_CARRIED[kind]
+    score = judged(program, {"asserts": [test]})
+    assert score.score == 0 and score.method == "not plain data"
 
 
 @pytest.mark.parametrize("kind", CALLS)

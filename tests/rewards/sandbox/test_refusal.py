@@ -43,7 +43,7 @@ def test_weaker_bounds_are_taken_when_asked_for_and_still_bound(any_user):
     if "interpreter" in outcome.get("refused", "") or "Permission denied" in outcome.get("refused", ""):
         pytest.skip(f"an unprivileged user cannot reach this interpreter: {outcome['refused']}")
     assert outcome["mechanism"] == "limits"
-    assert outcome["stdout"] == f"no sockets\nTrue True {['program.py', 'stdin']}\n1009 127\n", outcome
+    assert outcome["stdout"] == f"no sockets\nTrue True {['program.py']}\n1009 127\n", outcome
     assert outcome["seconds"] < 5, "what the program left behind was ended"
     flood = any_user.run("while True: print('x' * 997)", "--without-namespaces", **limits)
     assert flood["ended_by"] == "output"
