@@ -15,6 +15,12 @@ MULTIPLIERS = {
     **{name: Fraction(100) for name in ("hundred", "hundreds")},
     **{name: Fraction(10) ** power for name, power in (("thousand", 3), ("million", 6), ("billion", 9))},
     "trillion": Fraction(10) ** 12,
+    "quadrillion": Fraction(10) ** 15,
+    **{
+        name + plural: Fraction(1, 10**power)
+        for name, power in (("hundredth", 2), ("thousandth", 3), ("millionth", 6), ("billionth", 9))
+        for plural in ("", "s")
+    },
     **{name: Fraction(1, 2) for name in ("half", "halves")},
     **{
         name + plural: Fraction(1, parts)
@@ -24,8 +30,10 @@ MULTIPLIERS = {
 }
 """What a word behind a number multiplies it by."""
 ARITHMETIC_WORDS = frozenset(
-    """plus minus times over mod modulo remainder choose factorial root th pi squared cubed to and or not
-    zero one two three four five six seven eight nine ten eleven twelve thirteen""".split()
+    """plus minus negative times over divided multiplied mod modulo remainder choose factorial factorials root
+    roots sqrt log ln sin cos tan power th pi infinity squared cubed twice thrice to and or not maybe
+    zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
+    seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety""".split()
 )
 """Words that make another number of the one beside them."""
 

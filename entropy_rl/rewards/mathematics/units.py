@@ -69,10 +69,9 @@ def split_unit(text: str) -> tuple[str, Unit | None]:
 
 def times(value: str, factor: Fraction) -> str:
     """A tidy text multiplied: exactly where it is a number."""
-    number = read_number(value)
     if factor == 1:
         return value
-    if number:
+    if number := read_number(value):
         factor, value = factor * number.value, ""
     text = rf"\frac{{{factor.numerator}}}{{{factor.denominator}}}"
     return rf"({value})\cdot{text}" if value else text
