@@ -16,6 +16,7 @@ COMMANDS = {
     "grade": "Judge answers without a policy, by the rewards of training.",
     "score": "Print log-probs and entropies of given completions.",
     "data": "Look into a file of prompts: what is read, what is left out, what a policy sees.",
+    "sums": "Write short arithmetic in files like GSM8K's, for a small pretrained policy.",
     "plan": "Tell whether a run fits slices of TPUs or nodes of GPUs, how fast it can be and what it costs.",
     "evaluate": "Measure a policy on held-out prompts, or by the paper's suite: average@n, pass@k, maj@k.",
     "compare": "Draw runs over each other, and tell where each began and ended.",

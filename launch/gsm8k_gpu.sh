@@ -3,7 +3,7 @@
 # last step; then the curves of their entropy and held-out accuracy and a table, in DIR. Issued again with the same
 # DIR, every run goes on for as long. It reads what configs/gsm8k_gpu_grpo.py names; arguments of training follow:
 #   MINUTES=45 ./launch/gsm8k_gpu.sh results/gsm8k --policy.directory policies/smollm2-135m
-# A smaller start is short arithmetic, whose files `python -m entropy_rl.data.sums data/sums` writes:
+# A smaller start is short arithmetic, whose files `python -m entropy_rl sums data/sums` writes:
 #   ./launch/gsm8k_gpu.sh results/sums --policy.directory policies/smollm2-135m --task.max-response-tokens 64 \
 #       --task.train.path data/sums/train.jsonl --task.heldout.path data/sums/test.jsonl
 # PYTHON=/path/to/python takes that interpreter, which must have requirements.txt and jax[cuda13].

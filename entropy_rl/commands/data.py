@@ -39,7 +39,7 @@ class Data:
     """What to do with the file."""
     path: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PATH")]
     """A .jsonl or .parquet file, here or on gs:// or s3://."""
-    schema: Literal["auto", "gsm8k", "math", "dapo", "olympiadbench", "columns"] = "auto"
+    schema: Literal["auto", *SCHEMAS, "columns"] = "auto"
     """Which columns hold what; auto takes the schema that reads the first rows."""
     prompt_column: str | None = None
     """Column of what is asked, for the schema columns; dots reach into columns."""
