@@ -4,11 +4,13 @@ from pathlib import Path
 
 from entropy_rl.config import BatchConfig, Evaluation, PolicyConfig, RunConfig
 from entropy_rl.data.tasks import CountdownTask
+from entropy_rl.dynamic_sampling import DynamicSampling
 from entropy_rl.objectives import KLCov, Regularizer
 from entropy_rl.training.layout import Padded
 from entropy_rl.training.optimizer import AdamW
 from entropy_rl.training.warm_start import WarmStart
 from tests.policies import TINY
+from tests.processes.job import EvenTask
 
 
 def make_config(folder: Path, name: str = "short", **changes) -> RunConfig:
@@ -30,3 +32,14 @@ def make_config(folder: Path, name: str = "short", **changes) -> RunConfig:
         runs_folder=folder / "runs",
     )
     return RunConfig(**(settings | changes))
+
+
+def make_dynamic_config(folder: Path, **changes) -> RunConfig:
+    """The same with dynamic sampling; a random policy has right and wrong responses to most prompts."""
+    settings = dict(
+        task=EvenTask(num_train_prompts=31, num_heldout_prompts=5),
+        dynamic_sampling=DynamicSampling(),
+        evaluation=None,
+        warm_start=None,
+    )
+    return make_config(folder, **(settings | changes))

@@ -24,9 +24,8 @@ from entropy_rl.training.groups import GroupPool
 from entropy_rl.training.layout import Padded
 from entropy_rl.types import Rollout
 from entropy_rl.workbench import Workbench
-from tests.processes.job import EvenTask
-from tests.runs import make_config
-from tests.test_train import without_times
+from tests.runs import make_config, make_dynamic_config
+from tests.test_train import killed_and_resumed, without_times
 
 PLACEMENT = batch_sharding(MeshConfig().build())
 G, S, T = 3, 2, 5
@@ -238,6 +237,7 @@ def test_generation_batches_draw_from_keys_of_their_own_and_the_first_from_the_s
         (None, "batch.prompts_per_step must be .* prompts, 7 .*got 11"),
         (13, "dynamic_sampling.prompts_per_gen_batch must be .* prompts, 7 .*got 13"),
     ],
+    ids=["smaller batches", "as a step", "larger batches"],
 )
 def test_a_step_of_more_prompts_than_there_are_is_refused_by_the_name_of_its_setting(tmp_path, size, refusal):
     config = make_config(
@@ -252,17 +252,18 @@ def test_a_step_of_more_prompts_than_there_are_is_refused_by_the_name_of_its_set
 
 
 def run_of(folder, **changes):
-    """A run whose random policy has right and wrong responses to most prompts, and its rows."""
-    settings = dict(task=EvenTask(num_train_prompts=31, num_heldout_prompts=5), evaluation=None)
-    config = make_config(folder, **(settings | changes))
-    train(config, resume=(config.runs_folder / config.name).exists())
+    """A run, gone on with where there is one in the folder, and its rows."""
+    config = make_dynamic_config(folder, **changes)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("entropy_rl.run_report.draw_run", lambda folder: None)  # most of a short run's time
+        train(config, resume=(config.runs_folder / config.name).exists())
     return config, read_rows(config.runs_folder / config.name / "metrics.jsonl")
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """A run that never stopped: (its configuration, its rows)."""
-    return run_of(tmp_path_factory.mktemp("whole"), dynamic_sampling=DynamicSampling())
+    return run_of(tmp_path_factory.mktemp("whole"))
 
 
 def test_a_run_learns_from_full_batches_uses_its_surplus_and_counts_what_it_makes(whole):
@@ -284,14 +285,22 @@ def test_a_run_stopped_with_a_surplus_and_resumed_equals_one_that_never_stopped(
     config, rows = whole
     stop = next(row["step"] for row in rows if row["surplus/groups"])
     assert stop < 7
-    run_of(tmp_path, dynamic_sampling=DynamicSampling(), num_steps=stop)
-    _, resumed = run_of(tmp_path, dynamic_sampling=DynamicSampling())
+    run_of(tmp_path, num_steps=stop)
+    _, resumed = run_of(tmp_path)
     assert without_times(resumed) == without_times(rows)
+
+
+@pytest.mark.slow
+def test_a_run_killed_beside_a_surplus_and_resumed_equals_one_that_never_stopped(whole, tmp_path):
+    _, rows = whole
+    assert all(row["surplus/groups"] for row in rows[1::2])  # so any checkpoint that it goes on from has one
+    metrics = killed_and_resumed(tmp_path, "make_dynamic_config")
+    assert without_times(read_rows(metrics)) == without_times(rows)
 
 
 def test_a_filter_that_all_groups_pass_changes_no_number(tmp_path):
     every = DynamicSampling(filter=PassRateBand(low=0.0, high=1.0))
-    _, plain = run_of(tmp_path / "plain", num_steps=3)
+    _, plain = run_of(tmp_path / "plain", num_steps=3, dynamic_sampling=None)
     _, rows = run_of(tmp_path / "every", num_steps=3, dynamic_sampling=every)
     for row, expected in zip(without_times(rows), without_times(plain), strict=True):
         assert {name: row[name] for name in expected} == expected

@@ -87,21 +87,22 @@ CHILD = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
-from tests.runs import make_config
+from tests.runs import make_config, make_dynamic_config
 from entropy_rl.train import train
-train(make_config(Path({folder!r}), checkpoint_every_steps=2), resume={resume})
+train({config}(Path({folder!r}), checkpoint_every_steps=2), resume={resume})
 """
 
 
-def start_child(folder: Path, *, resume: bool) -> subprocess.Popen:
-    code = CHILD.format(root=str(ROOT), folder=str(folder), resume=resume)
+def start_child(folder: Path, config: str, *, resume: bool) -> subprocess.Popen:
+    code = CHILD.format(root=str(ROOT), folder=str(folder), config=config, resume=resume)
     command = [sys.executable, "-c", code]
     return subprocess.Popen(command, cwd=ROOT, env=environment(num_devices=8), stdout=subprocess.DEVNULL)
 
 
-def test_a_killed_and_resumed_run_equals_one_that_never_stopped(finished, tmp_path):
-    metrics = tmp_path / "runs" / "short" / "metrics.jsonl"
-    child = start_child(tmp_path, resume=False)
+def killed_and_resumed(folder: Path, config: str) -> Path:
+    """metrics.jsonl of a run of 7 steps that SIGKILL ended after 3 steps or more, and that then went on."""
+    metrics = folder / "runs" / "short" / "metrics.jsonl"
+    child = start_child(folder, config, resume=False)
     deadline = time.monotonic() + 300
     while not (metrics.is_file() and metrics.read_bytes().count(b"\n") >= 3):
         assert child.poll() is None and time.monotonic() < deadline, "the run ended before it could be killed"
@@ -110,7 +111,12 @@ def test_a_killed_and_resumed_run_equals_one_that_never_stopped(finished, tmp_pa
     assert child.wait() == -signal.SIGKILL
     killed_at = len(read_rows(metrics))
     assert 3 <= killed_at < 7
-    assert start_child(tmp_path, resume=True).wait(timeout=300) == 0
+    assert start_child(folder, config, resume=True).wait(timeout=300) == 0
+    return metrics
+
+
+def test_a_killed_and_resumed_run_equals_one_that_never_stopped(finished, tmp_path):
+    metrics = killed_and_resumed(tmp_path, "make_config")
     config, _ = finished
     whole = config.runs_folder / config.name
     assert without_times(read_rows(metrics)) == without_times(read_rows(whole / "metrics.jsonl"))
