@@ -1,15 +1,8 @@
-"""Measuring a policy by a suite, benchmark after benchmark; an interrupted run goes on from its records.
+"""Measuring a policy by a suite, benchmark after benchmark; an interrupted run goes on from its records."""
 
-OUTPUT/settings.json        what decides the records; another policy, suite or seed is refused
-OUTPUT/records/NAME.jsonl   an object a problem, as soon as it is judged
-OUTPUT/summary.json         every figure, when all is done
-OUTPUT/table.md             the same as the paper shows it
-"""
-
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jax
@@ -20,15 +13,16 @@ from entropy_rl.data.tokenizers import Tokenizer
 from entropy_rl.evaluation.benchmark import ask
 from entropy_rl.evaluation.problems import Problems, read_problems
 from entropy_rl.evaluation.records import Record, RecordFile
-from entropy_rl.evaluation.results import BenchmarkResult, unweighted_mean
+from entropy_rl.evaluation.results import BenchmarkResult, in_order_of
 from entropy_rl.evaluation.suite import Benchmark, Suite, deviations
 from entropy_rl.evaluation.tables import suite_markdown
+from entropy_rl.evaluation_folder import EvaluationFolder, summary
 from entropy_rl.kernel_choice import Kernels
 from entropy_rl.models.fingerprint import fingerprint
 from entropy_rl.models.parameters import logical_axes
 from entropy_rl.models.policy import Policy
 from entropy_rl.observability.bar import Bar
-from entropy_rl.observability.json_files import json_value, write_atomically, write_json
+from entropy_rl.observability.json_files import write_atomically, write_json
 from entropy_rl.parallelism import (
     MeshConfig,
     batch_sharding,
@@ -66,12 +60,12 @@ class SuiteEvaluation:
         problems: dict[str, Problems],
         key: jax.Array,
         *,
-        output: Path | None = None,
+        folder: EvaluationFolder | None = None,
         on_pause: Callable[[], None] = lambda: None,
     ) -> list[BenchmarkResult]:
         """What the suite says of a policy on the mesh; nothing but in the main process, though all call it.
 
-        Records lie in `output`, and what is recorded there already is not asked again; None keeps none.
+        Records lie in `folder`, and what is recorded there already is not asked again; None keeps none.
         """
         results = []
         with Judges(self.suite.rewards, num_workers=self.suite.num_judges) as judges:
@@ -80,8 +74,7 @@ class SuiteEvaluation:
                 grader = RuleGrader(
                     judges, self.suite.rewards.overlong, max_tokens=benchmark.max_response_tokens
                 )
-                path = output and output / "records" / f"{benchmark.name}.jsonl"
-                with _open_records(path) as store:
+                with _open_records(folder and folder.records_of(benchmark)) as store:
                     self._ask(benchmark, mine, stored, grader, key, store, on_pause)
                     if is_main():
                         results.append(BenchmarkResult.of(benchmark, mine.left_out, store.records))
@@ -166,62 +159,31 @@ def evaluate_policy(
 ) -> str:
     """Evaluates the policy of a folder and returns the table; of `defined` the suite may be a part.
 
-    Goes on where an earlier run with this output was interrupted. Raises ValueError when that one had another
-    policy, suite or seed.
+    Goes on where an earlier run with this output was interrupted, and tells of all benchmarks of `defined`
+    that are complete there. Raises ValueError when that run had another policy, another seed, other rewards
+    or asked one of these benchmarks otherwise.
     """
     suite = evaluation.suite
     stored = read_policy_on(evaluation.mesh, policy, dtype)
     problems = read_all_problems(suite, stored.tokenizer)
-    settings = {
-        "policy": {"parameters": fingerprint(stored.params), "dtype": dtype},
-        "seed": seed,
-        "rewards": suite.rewards,
-        "benchmarks": {b.name: {"asked": b, "problems": problems[b.name].digest} for b in suite.benchmarks},
-    }
+    folder = EvaluationFolder(path=output)
+    identity = {"parameters": fingerprint(stored.params), "dtype": dtype}
     if is_main():
-        _claim(output, settings)
-    results = evaluation.results(stored, problems, jax.random.key(seed), output=output)
+        folder.claim(suite, problems, policy=identity, seed=seed)
+    results = evaluation.results(stored, problems, jax.random.key(seed), folder=folder)
     if not is_main():
         return ""
-    notes = [*deviations(defined, suite), *_positions(suite, stored)]
-    write_json(output / "summary.json", _summary(policy, defined, results, notes))
+    results += folder.results(defined, but={benchmark.name for benchmark in suite.benchmarks})
+    results = in_order_of(defined, results)
+    told = replace(defined, benchmarks=tuple(result.benchmark for result in results))
+    notes = [*deviations(defined, told), *_positions(told, stored)]
+    write_json(output / "summary.json", summary(policy, defined, results, notes))
     table = suite_markdown(policy.resolve().name, defined, results, notes)
     write_atomically(output / "table.md", table.encode())
     return table
-
-
-def _claim(output: Path, settings: dict) -> None:
-    """Writes the settings of a new folder; raises ValueError for a folder of other settings."""
-    output.mkdir(parents=True, exist_ok=True)
-    file, now = output / "settings.json", json_value(settings)
-    if not file.is_file():
-        write_json(file, now)
-        return
-    earlier = json.loads(file.read_text())
-    differing = [name for name in now if now[name] != earlier.get(name)]
-    if differing:
-        raise ValueError(
-            f"an interrupted evaluation goes on with the same policy, suite and seed; {output} is of another "
-            f"{' and '.join(differing)}; give another --output, or what it was begun with"
-        )
 
 
 def _positions(suite: Suite, stored: StoredPolicy) -> list[str]:
     known = stored.policy.config.max_positions
     asked = max(b.max_prompt_tokens + b.max_response_tokens for b in suite.benchmarks)
     return [f"the policy was made for {known} positions, fewer than {asked}"] if asked > known else []
-
-
-def _summary(policy: Path, defined: Suite, results: list[BenchmarkResult], notes: list[str]) -> dict:
-    def of(result: BenchmarkResult) -> dict:
-        intervals = {name: asdict(estimate) for name, estimate in result.estimates.items()}
-        return {"asked": result.benchmark, **result.numbers(), **result.speed(), "intervals": intervals}
-
-    whole = len(results) == len(defined.benchmarks)
-    return {
-        "policy": str(policy),
-        "suite": defined.name,
-        "notes": notes,
-        "unweighted_mean": asdict(unweighted_mean(results)) if whole else None,
-        "benchmarks": {result.benchmark.name: of(result) for result in results},
-    }

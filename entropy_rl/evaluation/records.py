@@ -23,14 +23,13 @@ class RecordFile:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = open(path, "a+b")
-        self.records: list[Record] = self._whole_lines()
+        self.records: list[Record] = self._without_torn_line()
 
-    def _whole_lines(self) -> list[Record]:
+    def _without_torn_line(self) -> list[Record]:
         self._file.seek(0)
-        content = self._file.read()
-        length = content.rfind(b"\n") + 1
-        self._file.truncate(length)
-        return [json.loads(line) for line in content[:length].splitlines()]
+        content = _whole_lines(self._file.read())
+        self._file.truncate(len(content))
+        return _parsed(content)
 
     def append(self, records: Sequence[Record]) -> None:
         """Adds records; they are on disk when this returns."""
@@ -45,3 +44,16 @@ class RecordFile:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
+
+
+def read_records(path: Path) -> list[Record]:
+    """The records of a file to which nobody need be adding; none of a file that is not there."""
+    return _parsed(_whole_lines(path.read_bytes())) if path.is_file() else []
+
+
+def _whole_lines(content: bytes) -> bytes:
+    return content[: content.rfind(b"\n") + 1]
+
+
+def _parsed(content: bytes) -> list[Record]:
+    return [json.loads(line) for line in content.splitlines()]

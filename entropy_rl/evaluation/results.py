@@ -12,7 +12,7 @@ from entropy_rl.evaluation.majority import MOST_SAMPLES, majority_at_k
 from entropy_rl.evaluation.pass_at_k import pass_at_k_P
 from entropy_rl.evaluation.problems import LeftOut
 from entropy_rl.evaluation.records import Record
-from entropy_rl.evaluation.suite import Benchmark
+from entropy_rl.evaluation.suite import Benchmark, Suite
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +116,12 @@ def unweighted_mean(results: Sequence[BenchmarkResult]) -> Estimate:
 def mean_of_means(results: Sequence[BenchmarkResult]) -> float:
     """`unweighted_mean` without its interval."""
     return float(np.mean([result.fraction_right for result in results]))
+
+
+def in_order_of(suite: Suite, results: Sequence[BenchmarkResult]) -> list[BenchmarkResult]:
+    """The results as a suite has their benchmarks, to which all must belong."""
+    place = {benchmark.name: number for number, benchmark in enumerate(suite.benchmarks)}
+    return sorted(results, key=lambda result: place[result.benchmark.name])
 
 
 def _is_unanswered(sample: dict) -> bool:

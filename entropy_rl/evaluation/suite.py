@@ -122,7 +122,7 @@ def deviations(defined: Suite, asked: Suite) -> list[str]:
     for want in defined.benchmarks:
         got = by_name.get(want.name)
         if got is None:
-            found.setdefault("not asked", []).append(want.heading)
+            found.setdefault("not asked, or not to the end", []).append(want.heading)
             continue
         for name in (field.name for field in fields(want)):
             old, new = getattr(want, name), getattr(got, name)

@@ -16,6 +16,7 @@ from entropy_rl.cli import main
 from entropy_rl.evaluation import pass_at_k
 from entropy_rl.evaluation.records import RecordFile
 from entropy_rl.parallelism import MeshConfig
+from entropy_rl.rewards.rules import RewardRules
 from entropy_rl.suite_evaluation import (
     SuiteEvaluation,
     evaluate_policy,
@@ -121,7 +122,7 @@ def test_no_token_depends_on_the_batch_or_on_other_benchmarks(asked, tmp_path):
     evaluation = SuiteEvaluation(suite=alone, sequences_at_once=2)
     table = ask(alone, policy, tmp_path / "alone", evaluation=evaluation, defined=suite)
     assert records_of(tmp_path / "alone", "greedy") == records_of(output, "greedy")
-    assert "so there is no mean" in table and "not asked: Sampled" in table
+    assert "so there is no mean" in table and "not asked, or not to the end: Sampled" in table
     assert json.loads((tmp_path / "alone" / "summary.json").read_text())["unweighted_mean"] is None
 
 
@@ -136,19 +137,59 @@ def test_a_mesh_gives_the_same_records(asked, tmp_path):
 def test_another_policy_suite_or_seed_is_refused_in_the_same_folder(asked, tmp_path):
     suite, policy, output, _ = asked
     before = (output / "settings.json").read_bytes()
-    with pytest.raises(ValueError, match="of another seed; give another --output"):
+    with pytest.raises(ValueError, match="was begun with another seed; give another --output"):
         ask(suite, policy, output, seed=1)
-    with pytest.raises(ValueError, match="of another policy;"):
+    with pytest.raises(ValueError, match="begun with another policy;"):
         ask(suite, save_tiny(tmp_path / "other", seed=1), output)
-    with pytest.raises(ValueError, match="of another benchmarks;"):
+    with pytest.raises(ValueError, match="begun with other settings or problems of sampled, greedy;"):
         ask(suite.shortened(max_problems=3), policy, output)
+    with pytest.raises(ValueError, match="begun with other rewards;"):
+        ask(replace(suite, rewards=RewardRules()), policy, output)
     rows = (suite.data_folder / "greedy" / "test.jsonl").read_text()
     changed = replace(suite, data_folder=tmp_path / "data")
     make_suite(tmp_path / "data")
     (tmp_path / "data" / "greedy" / "test.jsonl").write_text(rows.replace("0,2=3:", "0,2=2:"))
-    with pytest.raises(ValueError, match="of another benchmarks;"):
+    with pytest.raises(ValueError, match="begun with other settings or problems of greedy;"):
         ask(changed, policy, output)
     assert (output / "settings.json").read_bytes() == before
+
+
+def test_a_part_and_then_the_whole_is_the_whole_and_nothing_is_asked_twice(asked, tmp_path, monkeypatch):
+    suite, policy, output, table = asked
+    begun = tmp_path / "begun"
+    ask(suite.only(["greedy"]), policy, begun, defined=suite)
+    before = (begun / "records" / "greedy.jsonl").read_bytes()
+    ask(suite, policy, begun)
+    assert (begun / "records" / "greedy.jsonl").read_bytes() == before
+    assert json.loads((begun / "settings.json").read_text()) == json.loads(
+        (output / "settings.json").read_text()
+    )
+    monkeypatch.setattr(RecordFile, "append", lambda self, records: pytest.fail("asked again"))
+    for part in ("sampled", "greedy"):
+        told = ask(suite.only([part]), policy, begun, defined=suite)
+        assert told.splitlines()[6] == table.splitlines()[6] and "not asked" not in told
+    summary = json.loads((begun / "summary.json").read_text())
+    assert list(summary["benchmarks"]) == ["sampled", "greedy"] and summary["unweighted_mean"]
+
+
+def test_a_part_that_was_asked_otherwise_is_told_as_it_was_asked(asked, tmp_path):
+    suite, policy, _, _ = asked
+    begun = tmp_path / "begun"
+    ask(suite.only(["greedy"]).shortened(max_problems=2), policy, begun, defined=suite)
+    told = ask(suite.only(["sampled"]), policy, begun, defined=suite)
+    assert "- max_problems 2 instead of all: Greedy" in told and "| Greedy | 2 |" in told
+
+
+def test_a_part_that_was_only_begun_is_told_as_not_asked(asked, tmp_path):
+    suite, policy, output, _ = asked
+    begun = tmp_path / "begun"
+    ask(suite.only(["greedy"]), policy, begun, defined=suite)
+    records = begun / "records" / "greedy.jsonl"
+    lines = records.read_bytes().splitlines(keepends=True)
+    records.write_bytes(b"".join(lines[:-1]))
+    told = ask(suite.only(["sampled"]), policy, begun, defined=suite)
+    assert "- not asked, or not to the end: Greedy" in told
+    assert records.read_bytes() == b"".join(lines[:-1])
 
 
 def test_a_benchmark_without_a_short_enough_prompt_is_refused(asked):
