@@ -17,7 +17,7 @@ from entropy_rl.data.tasks import PromptFileTask
 from entropy_rl.models.config import QWEN2_5
 from entropy_rl.objectives import KLCov
 from entropy_rl.parallelism import MeshConfig
-from entropy_rl.sampler import Sampling
+from entropy_rl.sampler import GREEDY
 from entropy_rl.training.optimizer import AdamW
 
 TOPOLOGIES = ("h100:1", "v5e:2x4")
@@ -45,6 +45,6 @@ def get_config(topology: str = TOPOLOGIES[0]) -> RunConfig:
         optimizer=AdamW(learning_rate=1e-6),
         batch=BatchConfig(prompts_per_step=256, samples_per_prompt=8, prompts_per_update=32),
         mesh=MESHES[topology],
-        evaluation=Evaluation(every_steps=20, num_samples=1, sampling=Sampling(top_k=1)),
+        evaluation=Evaluation(every_steps=20, num_samples=1, sampling=GREEDY),
         num_steps=100,
     )

@@ -8,8 +8,9 @@ It also fits 4 v5p chips (--topology v5p:2x2x1 --batch.prompts-per-wave 32), fou
 cost, and 8 v6e chips (--topology v6e:2x4 --batch.prompts-per-wave 8 --policy.rematerialize offload).
 
 It reads policies/Qwen2.5-7B (the base model's Hugging Face folder), data/dapo-math-17k.parquet and, held out,
-data/aime24.jsonl with the columns "problem" and "answer". DAPO's instruction to end in "Answer: ..." is
-replaced by one to answer in a box, since that is what the judge reads.
+data/aime24/test.jsonl; the paper's suite reads that and the six others as data/NAME/test.jsonl (--validation
+None: train without them). DAPO's instruction to end in "Answer: ..." is replaced by one to answer in a box,
+since that is what the judge reads.
 
 The values are those of the paper's section 4.3 and of the published scripts: 256 prompts x 8 samples a
 rollout, 8 updates, 2,048 + 8,192 tokens, temperature 1, AdamW at a constant 1e-6 without weight decay,
@@ -23,7 +24,8 @@ gradients clipped to norm 1, token mean, neither KL term nor entropy bonus. Wher
                       away and end the run after 10; here the surplus begins the next batch, and a step that
                       finds too few learns from these. A plan is of one generation batch a step
     evaluation        the scripts: greedy, one sample, each 4 rollouts; the paper's AIME figures: temperature
-                      0.6, mean of 32, taken here for AIME24. One held-out file; others by `evaluate`
+                      0.6, mean of 32, taken here for AIME24 each 4 rollouts, and for all of its seven
+                      benchmarks each 32, some 7,500 responses, as many as 3.6 rollouts
     length            the scripts run until they are stopped; the paper's curves end at about 2,816 updates,
                       352 rollouts
     checkpoints       the scripts: every 32 rollouts; here every 8, for machines that may be taken away
@@ -65,9 +67,7 @@ def get_config(topology: str = TOPOLOGIES[0]) -> RunConfig:
         ),
         task=PromptFileTask(
             train=PromptFile(path=Path("data/dapo-math-17k.parquet"), schema=DapoMath()),
-            heldout=PromptFile(
-                path=Path("data/aime24.jsonl"), schema=Columns(prompt_column="problem", boxed=True)
-            ),
+            heldout=PAPER.file_of(PAPER.benchmarks[0]),
             max_prompt_tokens=2048,
             max_response_tokens=8192,
         ),

@@ -18,7 +18,7 @@ COMMANDS = {
     "data": "Look into a file of prompts: what is read, what is left out, what a policy sees.",
     "sums": "Write short arithmetic in files like GSM8K's, for a small pretrained policy.",
     "plan": "Tell whether a run fits slices of TPUs or nodes of GPUs, how fast it can be and what it costs.",
-    "evaluate": "Measure a policy on held-out prompts, or by the paper's suite: average@n, pass@k, maj@k.",
+    "evaluate": "Measure a policy on held-out prompts (accuracy, pass@k), or by a suite (and maj@k).",
     "compare": "Draw runs over each other, and tell where each began and ended.",
     "export": "Write the policy of a run as a Hugging Face folder, which transformers loads.",
     "bench": "Time the parts of a training step.",

@@ -270,8 +270,11 @@ class RunConfig:
 
     def evaluation_sampler(self, policy: Policy, tokenizer: Tokenizer, *, greedy: bool = False) -> Sampler:
         """The sampler of held-out prompts; there must be an evaluation."""
-        training = self.sampler(policy, tokenizer)
-        return self.evaluation.sampler(training, self.sequences_at_once, self.num_shards, greedy=greedy)
+        training, sequences = self.sampler(policy, tokenizer), self.sequences_at_once
+        if greedy:  # each has a prompt of its own, where a group of training shares one
+            longest = self.task.max_response_tokens
+            sequences = sequences * longest // (self.task.max_prompt_tokens + longest)
+        return self.evaluation.sampler(training, sequences, self.num_shards, greedy=greedy)
 
     def kernels_on(self, devices: Sequence[jax.Device], architecture: Qwen2Config) -> Kernels:
         """The kernels of these settings for a policy on the first of these devices."""

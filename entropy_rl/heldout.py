@@ -1,10 +1,11 @@
 """Measuring a policy on the held-out prompts of a configuration's task, and by its suite of benchmarks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from entropy_rl.config import RunConfig
 from entropy_rl.data.graders import Grader
+from entropy_rl.data.prompts import Prompt
 from entropy_rl.data.tokenizers import Tokenizer
 from entropy_rl.evaluation import EvaluationReport, evaluate
 from entropy_rl.evaluation.problems import Problems
@@ -19,13 +20,14 @@ from entropy_rl.suite_evaluation import SuiteEvaluation, read_all_problems
 def heldout_numbers(
     config: RunConfig,
     stored: StoredPolicy,
+    prompts: Sequence[Prompt],
     grader: Grader,
     on_pause: Callable[[], None] = lambda: None,
 ) -> dict[str, float | int]:
     """Accuracy, average@k and pass@k by `config.evaluation`; the sampler calls `on_pause` now and then."""
-    numbers = _report(config, stored, grader, on_pause, greedy=False).numbers()
+    numbers = _report(config, stored, prompts, grader, on_pause, greedy=False).numbers()
     if config.evaluation.greedy:
-        report = _report(config, stored, grader, on_pause, greedy=True)
+        report = _report(config, stored, prompts, grader, on_pause, greedy=True)
         numbers |= {
             "greedy_accuracy": float(report.correct_PG.mean()),
             "greedy_mean_length_tokens": report.mean_length_tokens,
@@ -35,23 +37,35 @@ def heldout_numbers(
 
 
 def _report(
-    config: RunConfig, stored: StoredPolicy, grader: Grader, on_pause: Callable[[], None], *, greedy: bool
+    config: RunConfig,
+    stored: StoredPolicy,
+    prompts: Sequence[Prompt],
+    grader: Grader,
+    on_pause: Callable[[], None],
+    *,
+    greedy: bool,
 ) -> EvaluationReport:
-    prompts = config.heldout_prompts(stored.tokenizer)
+    sampler = config.evaluation_sampler(stored.policy, stored.tokenizer, greedy=greedy)
+    most = config.batch.prompts_per_step
     with Bar("evaluation", total=len(prompts), shown=is_main()) as bar:
         return evaluate(
-            config.evaluation_sampler(stored.policy, stored.tokenizer, greedy=greedy),
+            sampler,
             stored.params,
             prompts,
             stored.tokenizer,
             grader,
             config.key("evaluation"),
             max_prompt_tokens=config.task.max_prompt_tokens,
-            prompts_per_batch=config.batch.prompts_per_step,
+            prompts_per_batch=max(most, sampler.prompts_per_wave) if greedy else most,
             placement=batch_sharding(config.mesh.build()),
             on_batch=bar.update,
             on_pause=on_pause,
         )
+
+
+def heldout_prompts(config: RunConfig, tokenizer: Tokenizer) -> list[Prompt]:
+    """The prompts that `config.evaluation` asks; none where there is no evaluation."""
+    return [] if config.evaluation is None else config.heldout_prompts(tokenizer)
 
 
 def validation_problems(config: RunConfig, tokenizer: Tokenizer) -> dict[str, Problems]:
@@ -88,4 +102,4 @@ def evaluate_folder(config: RunConfig, directory: Path | None) -> dict[str, floa
         raise ValueError("the configuration must have an evaluation, its evaluation is None")
     stored = starting_policy(config) if directory is None else load_policy(config, directory)
     with config.task.open_grader() as grader:
-        return heldout_numbers(config, stored, grader)
+        return heldout_numbers(config, stored, heldout_prompts(config, stored.tokenizer), grader)

@@ -9,9 +9,10 @@ import orbax.checkpoint as ocp
 
 from entropy_rl.config import RunConfig
 from entropy_rl.data.graders import Grader
+from entropy_rl.data.prompts import Prompt
 from entropy_rl.dynamic_sampling import DynamicSampling
 from entropy_rl.evaluation.problems import Problems
-from entropy_rl.heldout import heldout_numbers, validation_numbers, validation_problems
+from entropy_rl.heldout import heldout_numbers, heldout_prompts, validation_numbers, validation_problems
 from entropy_rl.models.parameters import count
 from entropy_rl.parallelism import Preempted, StopRequests, fail_together, is_main, wait_for_all
 from entropy_rl.paths import reach
@@ -31,6 +32,8 @@ class Run:
     report: RunReport
     checkpoints: Checkpoints
     requests: StopRequests
+    heldout: list[Prompt]
+    """The prompts that evaluation asks, read once, that the curve be of the same ones."""
     problems: dict[str, Problems]
     """Of the suite that validates, by benchmark."""
 
@@ -119,7 +122,9 @@ def open_run(
 ) -> Iterator[Run]:
     """The run with its folder, checkpoints and judges open."""
     config = bench.config
-    problems = validation_problems(config, bench.start.tokenizer)  # none is missing hours later
+    tokenizer = bench.start.tokenizer
+    heldout = heldout_prompts(config, tokenizer)
+    problems = validation_problems(config, tokenizer)  # none is missing hours later
     with ExitStack() as stack:
         report = stack.enter_context(
             open_report(config, bench.start, done, resume=resume, overwrite=overwrite)
@@ -135,6 +140,7 @@ def open_run(
             report=report,
             checkpoints=checkpoints,
             requests=requests,
+            heldout=heldout,
             problems=problems,
         )
 
@@ -228,7 +234,7 @@ def measured(run: Run, params, step: int) -> dict[str, float | int]:
     config, on_pause = run.config, run.requests.check
     stored, metrics = replace(run.bench.start, params=params), {}
     if config.evaluation and config.evaluation.due(step, config.num_steps):
-        numbers = heldout_numbers(config, stored, run.grader, on_pause)
+        numbers = heldout_numbers(config, stored, run.heldout, run.grader, on_pause)
         metrics |= {f"heldout/{name}": value for name, value in numbers.items()}
     if config.validation and config.validation.due(step, config.num_steps):
         numbers = validation_numbers(config, stored, run.problems, on_pause)

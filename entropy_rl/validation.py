@@ -34,5 +34,6 @@ class Validation(Schedule):
         """Responses sampled together, where training samples so many of so many tokens at most."""
         if self.sequences_at_once is not None:
             return self.sequences_at_once
-        longest = max(benchmark.max_response_tokens for benchmark in self.suite.benchmarks)
-        return max(num_sequences * max_response_tokens // max(longest, max_response_tokens), 1)
+        # Of greedy responses each has a prompt of its own, where a group of training shares one.
+        longest = max(b.max_prompt_tokens + b.max_response_tokens for b in self.suite.benchmarks)
+        return max(min(num_sequences * max_response_tokens // longest, num_sequences), 1)

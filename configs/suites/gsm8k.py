@@ -10,7 +10,7 @@ from pathlib import Path
 from entropy_rl.data.prompt_files import PromptFile
 from entropy_rl.data.schemas import GSM8K
 from entropy_rl.evaluation.suite import Benchmark, Suite
-from entropy_rl.sampler import Sampling
+from entropy_rl.sampler import GREEDY
 
 
 def get_suite() -> Suite:
@@ -19,7 +19,7 @@ def get_suite() -> Suite:
         heading="GSM8K",
         prompts=PromptFile(path=Path("gsm8k/test.jsonl"), schema=GSM8K()),
         num_samples=1,
-        sampling=Sampling(top_k=1),
+        sampling=GREEDY,
         max_prompt_tokens=256,
         max_response_tokens=512,
     )

@@ -21,8 +21,8 @@ class EvaluateSuite:
     """Measure a policy by a suite of benchmarks; prints the table as the paper has it.
 
     Writes records of every problem, summary.json and table.md to a folder, and goes on there when it is
-    started again after an interruption. The suite "paper" asks AIME24, AIME25 and AMC23 32 times at
-    temperature 0.6, and MATH-500, OMNI-MATH, OlympiadBench and Minerva greedily.
+    started again after an interruption, or with other benchmarks of the suite. The suite "paper" asks AIME24,
+    AIME25 and AMC23 32 times at temperature 0.6, and MATH-500, OMNI-MATH, OlympiadBench and Minerva greedily.
 
     python -m entropy_rl evaluate --policy DIR --suite paper --benchmarks math500
     """
@@ -46,6 +46,8 @@ class EvaluateSuite:
     """Ask only the first so many problems of each benchmark (None: all)."""
     sequences_at_once: int = SuiteEvaluation.sequences_at_once
     """Responses sampled together, all of a problem at least: what memory allows; no token depends on it."""
+    num_judges: int | None = None
+    """Processes that judge, of each kind of judge (None: as the suite says)."""
     seed: int = 0
     """Same seed, same responses."""
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -64,6 +66,8 @@ class EvaluateSuite:
         )
         if self.benchmarks is not None:
             suite = suite.only(self.benchmarks.split(","))
+        if self.num_judges is not None:
+            suite = replace(suite, num_judges=self.num_judges)
         evaluation = SuiteEvaluation(suite=suite, mesh=self.mesh, sequences_at_once=self.sequences_at_once)
         output = self.output or Path("evaluations") / f"{self.policy.resolve().name}-{suite.name}"
         with joined(self.processes):
@@ -76,7 +80,7 @@ class EvaluateSuite:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate(Configured):
-    """Measure a policy on the held-out prompts of a configuration's task: accuracy, pass@k, average@k.
+    """Measure a policy on the held-out prompts of a configuration's task: accuracy = average@n, pass@k.
 
     With --policy it is measured by a suite of benchmarks instead, such as the paper's, and without a
     configuration: python -m entropy_rl evaluate --policy DIR --suite paper --help tells how.

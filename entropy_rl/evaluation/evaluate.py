@@ -13,7 +13,7 @@ from entropy_rl.data.pipeline import collate
 from entropy_rl.data.prompts import Prompt
 from entropy_rl.data.tokenizers import Tokenizer
 from entropy_rl.evaluation.grades import RolloutGrades, grade_rollout
-from entropy_rl.evaluation.pass_at_k import pass_at_k
+from entropy_rl.evaluation.pass_at_k import ks_up_to, pass_at_k
 from entropy_rl.parallelism import held_rows, to_global
 from entropy_rl.sampler import Sampler
 
@@ -28,16 +28,15 @@ class EvaluationReport:
     """Responses that reached the limit without a stop token."""
 
     def numbers(self) -> dict[str, float | int]:
-        """accuracy = average@1 estimated from all samples, average@G, and pass@k for k = 1, 2, 4, ... G."""
+        """accuracy, the same as average@G (mean@G in tables of suites), and pass@k for k = 1, 2, 4, ... G."""
         num_prompts, num_samples = self.correct_PG.shape
-        powers = [1 << i for i in range(num_samples.bit_length()) if 1 << i <= num_samples]
         accuracy = float(self.correct_PG.mean())
         return {
             "num_prompts": num_prompts,
             "num_samples": num_samples,
             "accuracy": accuracy,
             f"average@{num_samples}": accuracy,
-            **{f"pass@{k}": pass_at_k(self.correct_PG, k) for k in sorted({*powers, num_samples})},
+            **{f"pass@{k}": pass_at_k(self.correct_PG, k) for k in ks_up_to(num_samples)},
             "mean_length_tokens": self.mean_length_tokens,
             "truncated_fraction": self.truncated_fraction,
         }

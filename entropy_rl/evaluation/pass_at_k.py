@@ -4,6 +4,11 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 
+def ks_up_to(num_samples: int) -> tuple[int, ...]:
+    """The k that are reported of so many samples: powers of two, and all of them."""
+    return (*(1 << i for i in range((num_samples - 1).bit_length())), num_samples)
+
+
 def pass_at_k(correct_PG: Bool[np.ndarray, "P G"], k: int) -> float:
     """`pass_at_k_P`, averaged over prompts."""
     return float(pass_at_k_P(correct_PG, k).mean())

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from entropy_rl.data.prompt_files import PromptFile
+from entropy_rl.evaluation.pass_at_k import ks_up_to
 from entropy_rl.paths import AnyPath
 from entropy_rl.rewards.rules import RewardRules
 from entropy_rl.sampler import Sampling
@@ -53,9 +54,8 @@ class Benchmark:
 
     @property
     def ks(self) -> tuple[int, ...]:
-        """The k of pass@k and maj@k: powers of two below the number of samples, and it itself."""
-        powers = [1 << i for i in range(self.num_samples.bit_length())]
-        return tuple(sorted({*(k for k in powers if k <= self.num_samples), self.num_samples}))
+        """The k of pass@k and maj@k."""
+        return ks_up_to(self.num_samples)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -192,7 +192,7 @@ METRICS: dict[str, Metric] = {
     "heldout/num_samples": _metric("count", "responses sampled to each of them"),
     "heldout/accuracy": _metric("fraction", "held-out responses judged right", "higher"),
     "heldout/average@k": _metric(
-        "fraction", "the same, under its name in papers; k samples a prompt", "higher"
+        "fraction", "the same, under its name in papers; suites call it mean@k; k samples a prompt", "higher"
     ),
     "heldout/pass@k": _metric(
         "fraction",

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from entropy_rl.cli import main
-from entropy_rl.evaluation import pass_at_k
+from entropy_rl.evaluation import PAPER, pass_at_k
 from entropy_rl.evaluation.records import RecordFile
 from entropy_rl.parallelism import MeshConfig
 from entropy_rl.rewards.rules import RewardRules
@@ -249,6 +249,29 @@ def test_the_command_says_how_each_of_its_forms_is_used(capsys):
         text = capsys.readouterr().out
         assert says in text and "--policy DIR --suite paper" in text
     assert "--config" not in text
+
+
+def test_the_command_asks_what_its_flags_say_with_as_many_judges(monkeypatch):
+    called = []
+    monkeypatch.setattr("entropy_rl.commands.evaluate.evaluate_policy", lambda *a, **k: called.append((a, k)))
+    flags = [
+        "--benchmarks",
+        "amc23,aime24",
+        "--num-samples",
+        "3",
+        "--num-judges",
+        "7",
+        "--data-folder",
+        "there",
+    ]
+    main(["evaluate", "--policy", "a/mine", "--suite", "paper", *flags])
+    (((evaluation, policy), settings),) = called
+    suite = evaluation.suite
+    assert [(b.name, b.num_samples) for b in suite.benchmarks] == [("aime24", 3), ("amc23", 3)]
+    assert policy == Path("a/mine") and suite.num_judges == 7
+    assert str(suite.file_of(suite.benchmarks[0]).path) == "there/aime24/test.jsonl"
+    assert len(settings["defined"].benchmarks) == 7 and settings["defined"].num_judges == PAPER.num_judges
+    assert settings["output"] == Path("evaluations") / "mine-paper"
 
 
 def test_a_policy_that_is_not_there_is_answered_in_one_line(tmp_path, capsys):
