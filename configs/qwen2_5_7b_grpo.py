@@ -8,9 +8,9 @@ It also fits 4 v5p chips (--topology v5p:2x2x1 --batch.prompts-per-wave 32), fou
 cost, and 8 v6e chips (--topology v6e:2x4 --batch.prompts-per-wave 8 --policy.rematerialize offload).
 
 It reads policies/Qwen2.5-7B (the base model's Hugging Face folder), data/dapo-math-17k.parquet and, held out,
-data/aime24/test.jsonl; the paper's suite reads that and the six others as data/NAME/test.jsonl (--validation
-None: train without them). DAPO's instruction to end in "Answer: ..." is replaced by one to answer in a box,
-since that is what the judge reads.
+data/aime24/test.jsonl. Its validation reads all seven files of the paper's suite, named in
+entropy_rl/data/benchmarks.py (without them: --validation.every-steps 0 --validation.no-at-end). DAPO's
+instruction to end in "Answer: ..." is replaced by one to answer in a box, since that is what the judge reads.
 
 The values are those of the paper's section 4.3 and of the published scripts: 256 prompts x 8 samples a
 rollout, 8 updates, 2,048 + 8,192 tokens, temperature 1, AdamW at a constant 1e-6 without weight decay,
@@ -39,15 +39,17 @@ from pathlib import Path
 
 from entropy_rl.config import BatchConfig, Evaluation, PolicyConfig, RunConfig
 from entropy_rl.data.prompt_files import PromptFile
-from entropy_rl.data.schemas import Columns, DapoMath
+from entropy_rl.data.schemas import DapoMath
 from entropy_rl.data.tasks import PromptFileTask
 from entropy_rl.dynamic_sampling import DynamicSampling, RewardsDiffer
+from entropy_rl.evaluation import PAPER
 from entropy_rl.models.config import QWEN2_5
 from entropy_rl.objectives import PPOClip
 from entropy_rl.parallelism import MeshConfig
 from entropy_rl.sampler import Sampling
 from entropy_rl.training.layout import Packed
 from entropy_rl.training.optimizer import AdamW
+from entropy_rl.validation import Validation
 
 TOPOLOGIES = ("v5p:2x2x4", "v6e:4x4")
 """Slices this recipe was planned for; the first is taken when none is named."""
@@ -86,6 +88,7 @@ def get_config(topology: str = TOPOLOGIES[0]) -> RunConfig:
         ),
         mesh=MeshConfig(fsdp=4, tensor=4),
         evaluation=Evaluation(every_steps=4, num_samples=32, sampling=Sampling(temperature=0.6)),
+        validation=Validation(suite=PAPER, every_steps=32),
         num_steps=352,
         checkpoint_every_steps=8,
     )

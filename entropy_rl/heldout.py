@@ -69,8 +69,11 @@ def heldout_prompts(config: RunConfig, tokenizer: Tokenizer) -> list[Prompt]:
 
 
 def validation_problems(config: RunConfig, tokenizer: Tokenizer) -> dict[str, Problems]:
-    """The problems of the suite that validates, by benchmark; none where nothing does."""
-    return {} if config.validation is None else read_all_problems(config.validation.suite, tokenizer)
+    """The problems of the suite that validates, by benchmark; none, and no file read, where nothing does."""
+    validation = config.validation
+    if validation is None or not validation.is_ever_due(config.num_steps):
+        return {}
+    return read_all_problems(validation.suite, tokenizer)
 
 
 def validation_numbers(

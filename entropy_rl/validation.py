@@ -19,6 +19,10 @@ class Schedule:
         on_the_way = self.every_steps > 0 and step % self.every_steps == 0
         return on_the_way or (self.at_end and step == num_steps)
 
+    def is_ever_due(self, num_steps: int) -> bool:
+        """Whether training measures at all."""
+        return any(self.due(step, num_steps) for step in range(1, num_steps + 1))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Validation(Schedule):

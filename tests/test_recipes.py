@@ -17,9 +17,11 @@ from entropy_rl.config_file import load_config, topologies_of
 from entropy_rl.data.schemas import DapoMath
 from entropy_rl.data.tokenizers import countdown_tokenizer
 from entropy_rl.dynamic_sampling import RewardsDiffer
+from entropy_rl.evaluation import PAPER
 from entropy_rl.models.policy import Policy
 from entropy_rl.objectives import ClipCov, GroupAdvantage, KLCov, MinibatchScope, PPOClip, TokenMean
 from entropy_rl.parallelism import MeshConfig
+from entropy_rl.suite_evaluation import SuiteEvaluation
 from entropy_rl.training.optimizer import AdamW
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -151,6 +153,25 @@ def test_a_wave_of_evaluation_fits_where_training_s_does(name):
         at_once = sampler.prompts_per_wave * sampler.num_samples
         assert at_once <= config.batch.prompts_per_wave * config.batch.samples_per_prompt
         assert sampler.prompts_per_wave % (config.mesh.data * config.mesh.fsdp) == 0
+
+
+@recipes
+def test_the_paper_s_suite_validates_every_32_rollouts_and_at_the_end(name):
+    validation = recipe(name).validation
+    assert validation.suite == PAPER and (validation.every_steps, validation.at_end) == (32, True)
+    assert recipe(name).task.heldout == PAPER.file_of(PAPER.benchmarks[0])
+
+
+@recipes
+def test_a_batch_of_validation_fits_where_a_wave_of_training_does(name):
+    for topology in SLICES[size_of(name)]:
+        config = recipe(name, topology)
+        at_once = config.validation.at_once(config.sequences_at_once, config.task.max_response_tokens)
+        evaluation = SuiteEvaluation(suite=PAPER, mesh=config.mesh, sequences_at_once=at_once)
+        for benchmark in PAPER.benchmarks:
+            tokens = 2048 + benchmark.num_samples * 8192
+            most = config.batch.prompts_per_wave * (2048 + 8 * 8192)
+            assert evaluation.problems_per_batch(benchmark) * tokens <= most
 
 
 @recipes

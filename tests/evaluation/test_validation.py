@@ -102,4 +102,7 @@ def test_a_missing_file_is_told_before_the_first_step(tmp_path):
     config = make_config(tmp_path, warm_start=None, validation=Validation(suite=suite, every_steps=2))
     with pytest.raises(ValueError, match=r"greedy/test.jsonl does not; check the path"):
         train(config)
+    for never in (dict(at_end=False), dict(at_end=False, every_steps=8)):  # of seven steps
+        unasked = replace(config, validation=Validation(suite=suite, **never))
+        assert validation_problems(unasked, countdown_tokenizer()) == {}
     assert not (config.runs_folder / config.name / "metrics.jsonl").exists()
