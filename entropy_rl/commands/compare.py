@@ -21,5 +21,8 @@ class Compare:
     labels: tuple[str, ...] = ()
     """What to call the runs, in their order; their names unless given."""
 
+    start: Path | None = None
+    """What `evaluate --output` wrote of the policy that all runs began from: their figures at step 0."""
+
     def run(self) -> None:
-        print(write_comparison(self.runs, self.output, self.labels or None))
+        print(write_comparison(self.runs, self.output, self.labels or None, self.start))

@@ -1,12 +1,13 @@
 """Runs beside each other: curves of entropy and held-out accuracy, and a table of beginnings and ends."""
 
+import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from entropy_rl.observability.json_files import write_atomically, write_json
 from entropy_rl.observability.plots import draw_comparison
-from entropy_rl.observability.run_record import MetricSummary, RunRecord, summarize
+from entropy_rl.observability.run_record import RunRecord, summarize
 
 CURVES = (
     ("policy/entropy", "Policy entropy", "nats per token", True),
@@ -26,40 +27,50 @@ COLUMNS = {
 """Metrics of the table and their headings."""
 
 
-def write_comparison(runs: Sequence[Path], output: Path, labels: Sequence[str] | None = None) -> str:
+def write_comparison(
+    runs: Sequence[Path], output: Path, labels: Sequence[str] | None = None, start: Path | None = None
+) -> str:
     """Writes curves.png, comparison.json and comparison.md to a folder and returns the last.
 
+    `start` is a JSON file of held-out figures of the policy that all runs began from: theirs at step 0.
     Raises ValueError when no run is given, one is not there, or there is not a label a run.
     """
-    draw_comparison(runs, output / "curves.png", labels, compared=CURVES)
     records = [RunRecord.load(run) for run in runs]
+    if start is not None:
+        figures = {f"heldout/{name}": value for name, value in json.loads(start.read_bytes()).items()}
+        records = [replace(record, rows=({"step": 0} | figures, *record.rows)) for record in records]
+    draw_comparison(records, output / "curves.png", labels, compared=CURVES)
     labels = [record.name for record in records] if labels is None else labels
-    summaries = {label: summarize(record.rows) for label, record in zip(labels, records, strict=True)}
-    numbers = {
-        label: {"steps": len(record.rows), "seconds": _seconds(record)}
-        | {name: asdict(summary) for name, summary in summaries[label].items() if name in COLUMNS}
-        for label, record in zip(labels, records, strict=True)
-    }
+    named = dict(zip(labels, records, strict=True))
+    numbers = {label: _numbers(record) for label, record in named.items()}
     write_json(output / "comparison.json", numbers)
     headings = ["run", "steps", "hours", *COLUMNS.values()]
     lines = [headings, ["---"] * len(headings)]
     for label, run in numbers.items():
-        cells = [_from_to(summaries[label].get(name)) for name in COLUMNS]
+        cells = [_from_to(named[label], name) for name in COLUMNS]
         lines.append([label, str(run["steps"]), f"{run['seconds'] / 3600:.2f}", *cells])
     table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
     write_atomically(output / "comparison.md", table.encode())
     return table
 
 
-def _seconds(record: RunRecord) -> float:
-    """Of its steps, without evaluations and checkpoints."""
-    return sum(row.get("seconds/step") or 0.0 for row in record.rows)
+def _numbers(record: RunRecord) -> dict:
+    """Steps, their seconds without evaluations and checkpoints, and the metrics of the table."""
+    summaries = summarize(record.rows)
+    return {
+        "steps": sum(row["step"] > 0 for row in record.rows),
+        "seconds": sum(row.get("seconds/step") or 0.0 for row in record.rows),
+    } | {name: asdict(summary) for name, summary in summaries.items() if name in COLUMNS}
 
 
-def _from_to(summary: MetricSummary | None) -> str:
-    """First and last value, and the best with its step where a best is known and was not the last."""
+def _from_to(record: RunRecord, name: str) -> str:
+    """First and last value, each with its step where that is not the run's first or last, and the best with
+    its step where a best is known and was not the last."""
+    summary = summarize(record.rows).get(name)
     if summary is None:
         return "-"
-    text = f"{summary.first:.3g} -> {summary.last:.3g}"
+    steps = [row["step"] for row in record.rows if row.get(name) is not None]
+    first = f"{summary.first:.3g}" + (f" at {steps[0]}" if steps[0] > 1 else "")
+    last = f"{summary.last:.3g}" + (f" at {steps[-1]}" if steps[-1] < record.rows[-1]["step"] else "")
     known = summary.best is not None and summary.best != summary.last
-    return text + (f" (best {summary.best:.3g} at {summary.best_step})" if known else "")
+    return f"{first} -> {last}" + (f" (best {summary.best:.3g} at {summary.best_step})" if known else "")

@@ -61,7 +61,7 @@ def draw_run(path: Path | str, output: Path | str | None = None) -> list[Path]:
 
 
 def draw_comparison(
-    paths: Sequence[Path | str],
+    runs: Sequence[Path | str | RunRecord],
     output: Path | str,
     labels: Sequence[str] | None = None,
     compared: Sequence[tuple[str, str, str, bool]] = COMPARED,
@@ -69,7 +69,7 @@ def draw_comparison(
     """Draws several runs over each other into the PNG file `output`.
 
     Args:
-        paths: folders of runs.
+        runs: their folders, or what was read of them.
         output: the file to write.
         labels: what to call the runs; their names unless given.
         compared: four metrics, each as in `COMPARED`.
@@ -77,7 +77,7 @@ def draw_comparison(
     Raises:
         ValueError: no run is given, one is not there, or there is not a label a run.
     """
-    runs = [RunRecord.load(path) for path in paths]
+    runs = [run if isinstance(run, RunRecord) else RunRecord.load(run) for run in runs]
     labels = [run.name for run in runs] if labels is None else list(labels)
     if not runs or len(labels) != len(runs):
         raise ValueError(

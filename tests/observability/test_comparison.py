@@ -28,12 +28,26 @@ def runs(tmp_path):
 
 def test_a_table_says_where_each_run_began_ended_and_was_best(runs, tmp_path):
     table = write_comparison(runs, tmp_path / "new", ["A", "B"]).splitlines()
-    assert table[2] == "| A | 3 | 2.00 | 0.5 -> 0.125 | - | 0.75 -> 0.5 (best 0.75 at 2) | - | - |"
+    assert table[2] == "| A | 3 | 2.00 | 0.5 -> 0.125 | - | 0.75 at 2 -> 0.5 (best 0.75 at 2) | - | - |"
     assert table[3] == "| B | 1 | 0.00 | 0.5 -> 0.5 | - | - | - | - |"
     assert (tmp_path / "new/comparison.md").read_text().splitlines() == table
     numbers = json.loads((tmp_path / "new/comparison.json").read_text())
     assert numbers["A"]["steps"] == 3 and numbers["A"]["heldout/accuracy"]["last"] == 0.5
     assert (tmp_path / "new/curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_held_out_figures_begin_with_the_policy_all_started_from_and_say_where_they_end(runs, tmp_path):
+    start = tmp_path / "start.json"
+    start.write_text(json.dumps({"accuracy": 0.125, "pass@4": 0.25}))
+    with (runs[0] / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps({"step": 4, "policy/entropy": 0.0625}) + "\n")
+    plain, begun = tmp_path / "plain", tmp_path / "begun"
+    write_comparison(runs, plain)
+    table = write_comparison(runs, begun, start=start).splitlines()
+    assert "| one | 4 | 2.00 | 0.5 -> 0.0625 | - | 0.125 -> 0.5 at 3 (best 0.75 at 2) |" in table[2]
+    assert "| two | 1 | 0.00 | 0.5 -> 0.5 | - | 0.125 -> 0.125 at 0 |" in table[3]
+    assert json.loads((begun / "comparison.json").read_text())["two"]["heldout/accuracy"]["first"] == 0.125
+    assert (begun / "curves.png").read_bytes() != (plain / "curves.png").read_bytes()
 
 
 def test_the_command_takes_folders_and_prints_the_table(runs, tmp_path, capsys):
