@@ -87,6 +87,15 @@ LAYOUTS = {
 }
 
 
+BOTH_TERMS = Regularizer(kl_coef=0.1, entropy_coef=0.1)
+
+
+def make_learner(layout, objective, **more) -> Learner:
+    """Tests whose learners are equal share what was compiled."""
+    policy, optimizer = tiny_policy()[0], AdamW(learning_rate=1e-2)
+    return Learner(policy=policy, objective=objective, optimizer=optimizer, layout=layout, **more)
+
+
 def updated(learner, rollout, adv_PG, prompts_per_update, **more):
     """(parameters, metrics) of updates that begin with the same random policy."""
     state = learner.init(tiny_policy()[1])
@@ -97,28 +106,27 @@ def updated(learner, rollout, adv_PG, prompts_per_update, **more):
 
 
 @pytest.mark.parametrize(
-    ("layout", "objective", "aggregation"),
+    ("layout", "objective", "aggregation", "regularizer"),
     [
-        ("padded", KLCov(fraction=0.1), TokenMean()),
-        pytest.param("cut", KLCov(fraction=0.1), SequenceMeanTokenMean(), marks=pytest.mark.slow),
-        pytest.param("packed", ClipCov(fraction=0.1, cov_low=-1.0), TokenMean(), marks=pytest.mark.slow),
+        ("padded", KLCov(fraction=0.1), TokenMean(), Regularizer()),
+        pytest.param("padded", KLCov(fraction=0.1), TokenMean(), BOTH_TERMS, marks=pytest.mark.slow),
+        pytest.param("cut", KLCov(fraction=0.1), SequenceMeanTokenMean(), BOTH_TERMS, marks=pytest.mark.slow),
+        pytest.param(
+            "packed", ClipCov(fraction=0.1, cov_low=-1.0), TokenMean(), BOTH_TERMS, marks=pytest.mark.slow
+        ),
     ],
 )
-def test_a_mini_batch_with_empty_groups_is_the_update_of_the_others_alone(layout, objective, aggregation):
-    learner = Learner(
-        policy=tiny_policy()[0],
-        objective=objective,
-        optimizer=AdamW(learning_rate=1e-2),
-        aggregation=aggregation,
-        regularizer=Regularizer(kl_coef=0.1, entropy_coef=0.1),
-        layout=LAYOUTS[layout],
-    )
+def test_a_mini_batch_with_empty_groups_is_the_update_of_the_others_alone(
+    layout, objective, aggregation, regularizer
+):
+    learner = make_learner(LAYOUTS[layout], objective, aggregation=aggregation, regularizer=regularizer)
     batch = make_batch(TINY.vocab_size, on_policy=True)
-    two = jax.tree.map(lambda x: x[:2], (batch.rollout, batch.adv_PG, batch.ref_logp_PGT))
-    placed = jax.device_put(batch.rollout, batch_sharding(MeshConfig().build()))
+    given = (batch.rollout, batch.adv_PG, batch.ref_logp_PGT if regularizer.needs_reference else None)
+    given = jax.device_put(given, batch_sharding(MeshConfig().build()))
+    two = jax.tree.map(lambda x: x[:2], given)
     index_P = np.array([0, -1, 1, -1])
-    padded = gather_groups([placed], index_P)
-    adv_PG, ref_logp_PGT = (x[np.maximum(index_P, 0)] for x in (batch.adv_PG, batch.ref_logp_PGT))
+    padded = gather_groups([given[0]], index_P)
+    adv_PG, ref_logp_PGT = jax.tree.map(lambda x: x[np.maximum(index_P, 0)], given[1:])
     adv_PG = jnp.where(index_P[:, None] < 0, 0.0, adv_PG)
     alone, expected = updated(learner, two[0], two[1], 2, ref_logp_PGT=two[2])
     params, metrics = updated(learner, padded, adv_PG, 4, ref_logp_PGT=ref_logp_PGT)
@@ -131,19 +139,16 @@ def test_a_mini_batch_with_empty_groups_is_the_update_of_the_others_alone(layout
 
 
 def test_only_the_first_mini_batches_are_learned_from_and_stale_groups_are_no_mismatch():
-    policy, _ = tiny_policy()
-    learner = Learner(policy=policy, objective=KLCov(fraction=0.1), optimizer=AdamW(), layout=Padded())
+    learner = make_learner(Padded(), KLCov(fraction=0.1))
     batch = make_batch(TINY.vocab_size, on_policy=True)
-    params = tiny_policy()[1]
-    logp_PGT, _ = learner.log_probs(params, batch.rollout)
+    rollout, adv_PG = jax.device_put((batch.rollout, batch.adv_PG), batch_sharding(MeshConfig().build()))
+    logp_PGT, _ = learner.log_probs(tiny_policy()[1], rollout)
     stale_P = np.array([True, False, False, False])
     shifted_PGT = logp_PGT - 0.25 * stale_P[:, None, None]  # the sampler's, of an older policy in group 0
-    rollout = jax.device_put(
-        replace(batch.rollout, logp_PGT=shifted_PGT), batch_sharding(MeshConfig().build())
-    )
-    _, metrics = updated(learner, rollout, batch.adv_PG, 2, num_updates=1, stale_P=jnp.asarray(stale_P))
+    rollout = replace(rollout, logp_PGT=shifted_PGT)
+    _, metrics = updated(learner, rollout, adv_PG, 2, num_updates=1, stale_P=jnp.asarray(stale_P))
     assert metrics["optimizer/updates"] == 1
     assert metrics["mismatch/logp_gap_max"] < 1e-5
     np.testing.assert_allclose(metrics["staleness/logp_gap_mean"], 0.25, atol=1e-5)
-    _, metrics = updated(learner, rollout, batch.adv_PG, 2, num_updates=1, stale_P=jnp.ones(4, bool))
+    _, metrics = updated(learner, rollout, adv_PG, 2, num_updates=1, stale_P=jnp.ones(4, bool))
     assert np.isnan(metrics["mismatch/logp_gap_mean"])  # not a 0 that would look like a perfect fit
