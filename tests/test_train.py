@@ -22,7 +22,7 @@ from entropy_rl.parallelism import MeshConfig
 from entropy_rl.train import introduction, keep_compiled_programs, train, warn_about
 from entropy_rl.training.layout import Packed, Padded
 from entropy_rl.training.optimizer import AdamW
-from entropy_rl.workbench import Workbench, take_step
+from entropy_rl.workbench import RunState, Workbench, take_step
 from tests.processes.job import EvenLength, job
 from tests.processes.starting import environment
 from tests.runs import make_config
@@ -73,7 +73,8 @@ def test_a_step_on_a_mesh_tells_what_laying_the_parameters_out_for_sampling_took
     batch = BatchConfig(prompts_per_step=4, samples_per_prompt=3, prompts_per_update=4, layout=Padded())
     config = job(tmp_path, "mesh", MeshConfig(fsdp=2), batch=batch, objective=PPOClip())
     bench = Workbench.of(config)
-    _, metrics = take_step(bench, EvenLength(), bench.learner.init(bench.start.params), 1)
+    state = RunState(learned=bench.learner.init(bench.start.params), surplus=None)
+    _, metrics = take_step(bench, EvenLength(), state, 1)
     assert 0 < metrics["seconds/reshard"] < metrics["seconds/step"]
     assert unknown_names(metrics) == ()
 
