@@ -14,8 +14,8 @@ import pytest
 from entropy_rl.models.config import Qwen2Config
 from entropy_rl.models.policy import Policy
 from entropy_rl.stored_policy import StoredPolicy, save_policy
+from tests.byte_tokenizer import byte_tokenizer
 from tests.launch.stand_ins import ROOT, StandIns, says
-from tests.test_generate import byte_tokenizer
 
 METHODS = ("grpo", "clip_cov", "kl_cov")
 
@@ -92,7 +92,8 @@ def in_earnest(folder, minutes) -> Iterator[subprocess.Popen]:
     python.write_text(TRAINING.format(python=sys.executable))
     python.chmod(0o755)
     script = subprocess.Popen(
-        [ROOT / "launch/gsm8k_gpu.sh", folder / "out"],
+        # A shell cannot trap what it was begun to ignore, as SIGINT is where tests run in the background.
+        ["env", "--default-signal=INT", ROOT / "launch/gsm8k_gpu.sh", folder / "out"],
         env=os.environ | {"PYTHON": str(python), "MINUTES": minutes},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
