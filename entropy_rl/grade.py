@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from entropy_rl.data.rows import RowError, read_rows, require
+from entropy_rl.data.schemas import number_text
 from entropy_rl.paths import AnyPath
 from entropy_rl.rewards.judging import Answered, Judges
 
@@ -61,5 +62,4 @@ def _is_plain(value: object) -> bool:
 
 
 def _text(value: str | int | float) -> str:
-    """As it is written; 27.0 is 27, as whole numbers are stored beside others."""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    return value if isinstance(value, str) else number_text(value)

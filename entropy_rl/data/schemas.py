@@ -178,13 +178,17 @@ def _texts(row: dict, column: str) -> list[str]:
 
 
 def _text_or_number(row: dict, column: str) -> str:
-    """Text as it is; 27.0, as a number that is whole is stored beside others, becomes "27"."""
     value = row[column]
     if not isinstance(value, int | float) or isinstance(value, bool):
         return require_text(row, column)
     if not math.isfinite(value):
         raise RowError(f'"{column}" must be a finite number; got {value}')
-    return str(int(value)) if value == int(value) else str(value)
+    return number_text(value)
+
+
+def number_text(value: int | float) -> str:
+    """A number as an answer is written: 27.0, as a whole one is stored beside others, becomes "27"."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _tidied(answer: str) -> str:
