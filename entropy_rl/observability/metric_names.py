@@ -37,6 +37,25 @@ METRICS: dict[str, Metric] = {
     "policy/entropy_sequence_mean": _metric(
         "nats", "the same entropy averaged within each response first, then over responses"
     ),
+    "policy/surprisal": _metric(
+        "nats", "token mean of -logp of the tokens drawn, same policy; policy/entropy, but for chance"
+    ),
+    "policy/surprisal_error": _metric(
+        "nats", "standard error of policy/surprisal - policy/entropy, responses taken as independent"
+    ),
+    "entropy/min": _metric("nats", "smallest entropy of a token"),
+    "entropy/q10": _metric("nats", "0.1 quantile of the entropy over tokens"),
+    "entropy/q25": _metric("nats", "its 0.25 quantile"),
+    "entropy/q50": _metric("nats", "its 0.5 quantile, the median"),
+    "entropy/q75": _metric("nats", "its 0.75 quantile"),
+    "entropy/q90": _metric("nats", "its 0.9 quantile"),
+    "entropy/q99": _metric("nats", "its 0.99 quantile"),
+    "entropy/max": _metric("nats", "largest entropy of a token"),
+    "entropy/top_20_percent": _metric("nats", "mean over the 20 % of tokens that have the most entropy"),
+    **{
+        f"entropy/decile_{n}": _metric("nats", f"mean over tokens in tenth {n} of their response's length")
+        for n in range(1, 11)
+    },
     "policy/approx_kl": _metric(
         "nats", "mean over tokens of old_logp - logp (estimator k1) before each update, mean over the updates"
     ),
@@ -74,6 +93,27 @@ METRICS: dict[str, Metric] = {
     "reward/groups_all_wrong": _metric(
         "fraction", "groups whose responses are all wrong: no gradient from them"
     ),
+    "reward/std": _metric("none", "standard deviation of the reward over all responses of the step"),
+    "reward/distinct_values": _metric("count", "different rewards among all responses of the step"),
+    "reward/groups_zero_variance": _metric(
+        "fraction", "groups of equal rewards: no gradient from them", "lower"
+    ),
+    "reward/groups_zero_variance_expected": _metric(
+        "fraction", "p^G + (1 - p)^G, what chance alone would give at the step's pass rate p"
+    ),
+    "group/duplicate_fraction": _metric(
+        "fraction", "responses equal, token by token, to an earlier one of their group", "lower"
+    ),
+    "group/near_duplicate_fraction": _metric(
+        "fraction",
+        "responses whose words overlap an earlier one of their group by over 0.65 (Jaccard)",
+        "lower",
+    ),
+    "advantage/std": _metric("none", "standard deviation of the advantage over responses learned from"),
+    "advantage/nonzero_fraction": _metric(
+        "fraction", "responses whose advantage exceeds 0.01 in size", "higher"
+    ),
+    "advantage/max_abs": _metric("none", "largest absolute advantage"),
     "length/mean": _metric(
         "tokens", "mean length of all responses sampled in the step, before any filtering, stop token counted"
     ),
@@ -91,6 +131,12 @@ METRICS: dict[str, Metric] = {
     "covariance/q999": _metric("nats", "its 0.999 quantile"),
     "covariance/max": _metric("nats", "its largest value"),
     "covariance/min": _metric("nats", "its smallest value"),
+    **{
+        f"covariance/top_{percent}_percent": _metric(
+            "nats", f"mean over the {percent} % of tokens that have the most of it (Table 1)"
+        )
+        for percent in ("0.02", "0.2", "2", "20", "50")
+    },
     "selection/candidates": _metric("count", "tokens that qualified for the covariance treatment"),
     "selection/selected": _metric("count", "tokens that got it"),
     "selection/quota": _metric("count", "tokens that may get it: floor(fraction * tokens)"),
@@ -124,6 +170,36 @@ METRICS: dict[str, Metric] = {
     ),
     "optimizer/skipped_in_a_row": _metric(
         "count", "longest row of such updates that the step saw, earlier steps counted in", "lower"
+    ),
+    "theory/tokens": _metric("count", "tokens of the share of responses on which the theory was measured"),
+    "theory/entropy_before": _metric("nats", "their mean entropy under the policy before the step's updates"),
+    "theory/entropy_change": _metric("nats", "change of that mean by the step's updates, on the same tokens"),
+    "theory/lemma1": _metric(
+        "nats", "predicted change: mean of -Cov(logp, change of logp) over the vocabulary (Lemma 1)"
+    ),
+    "theory/theorem1_covariance": _metric(
+        "none", "mean over groups of Cov(logp, p * advantage) of whole responses, per token (Theorem 1)"
+    ),
+    "theory/theorem2_covariance": _metric(
+        "nats", "mean over groups of Cov(logp, advantage) of whole responses, per token (Theorem 2)"
+    ),
+    "logits/max_probability": _metric(
+        "fraction", "mean probability of the likeliest token at the sampling temperature, sampler's logits"
+    ),
+    "logits/gap": _metric("nats", "mean gap of the two largest logits, over the sampling temperature"),
+    **{
+        f"logits/top_{n}": _metric("fraction", f"mean probability of the token of rank {n}, same logits")
+        for n in range(1, 6)
+    },
+    "sampler/stop_suppressed_fraction": _metric(
+        "fraction", "draws before min_new_tokens at which a stop token was the likeliest", "lower"
+    ),
+    "sampler/stop_suppressed_mass": _metric(
+        "fraction", "mean probability of stop tokens at those draws, before they were forbidden", "lower"
+    ),
+    "guard/entropy_coef": _metric("none", "coefficient of the entropy bonus in the updates of the step"),
+    "guard/collapsed_steps": _metric(
+        "count", "steps in a row, up to this one, with less entropy than the guard's threshold", "lower"
     ),
     "mismatch/logp_gap_max": _metric(
         "nats", "largest absolute difference of sampler logp and learner logp, stale groups left out", "lower"
@@ -178,6 +254,9 @@ METRICS: dict[str, Metric] = {
     ),
     "seconds/ref_logp": _metric("seconds", "time for the frozen reference's log-probabilities", "lower"),
     "seconds/update": _metric("seconds", "time for all updates of the step", "lower"),
+    "seconds/observatory": _metric(
+        "seconds", "time for what only looks: the theory's two sides, recorded rollouts", "lower"
+    ),
     "seconds/step": _metric("seconds", "time of the whole step", "lower"),
     "throughput/rollout_tokens_per_second": _metric(
         "tokens/second", "response tokens sampled a second", "higher"

@@ -4,6 +4,7 @@
     metrics.jsonl              an object a step
     entropy_history_NAME.json  a JSON array of {"step", "entropy"}, replaced whole each step
     tensorboard/               the same numbers for TensorBoard
+    rollouts/                  chosen responses, a file a step that records them
     checkpoints/, plots/       filled by others
     summary.json               only when the run has ended
 
@@ -22,6 +23,7 @@ from pathlib import Path
 
 from entropy_rl.observability.json_files import json_number, json_value, write_atomically, write_json
 from entropy_rl.observability.metric_names import ENTROPY
+from entropy_rl.observability.rollout_records import ROLLOUTS_FOLDER, recorded_steps, rollouts_path
 from entropy_rl.observability.run_record import (
     CONFIG_FILE,
     METRICS_FILE,
@@ -31,7 +33,7 @@ from entropy_rl.observability.run_record import (
 )
 from entropy_rl.observability.tensorboard import EventLog
 
-FOLDERS = ("checkpoints", "tensorboard", "plots")
+FOLDERS = ("checkpoints", "tensorboard", "plots", ROLLOUTS_FOLDER)
 
 
 def validate_name(name: str) -> str:
@@ -217,6 +219,9 @@ def _rewind(path: Path, step: int, config: object, known: Sequence[Mapping]) -> 
     for stale in path.glob(".*.tmp"):
         stale.unlink()
     (path / SUMMARY_FILE).unlink(missing_ok=True)  # the run has not ended after all
+    for later in recorded_steps(path):
+        if later > step:
+            rollouts_path(path, later).unlink()
     metrics_path = path / METRICS_FILE
     found = read_rows(metrics_path) if metrics_path.is_file() else []
     by_step = {row["step"]: row for row in (*found, *known) if row["step"] <= step}

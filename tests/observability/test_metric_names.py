@@ -7,7 +7,7 @@ from entropy_rl.observability.metric_names import METRICS, legend_markdown, unkn
 
 def test_every_name_has_a_prefix_a_one_line_meaning_and_a_unit():
     for name, metric in METRICS.items():
-        assert name == "step" or re.fullmatch(r"[a-z]+/(NAME/)?[a-z][a-z0-9_]*(@k)?", name), name
+        assert name == "step" or re.fullmatch(r"[a-z]+/(NAME/)?[a-z][a-z0-9_.]*(@k)?", name), name
         assert 10 < len(metric.meaning) < 100 and "\n" not in metric.meaning and metric.meaning[-1] != ".", (
             name
         )
