@@ -26,6 +26,7 @@ from entropy_rl.objectives import (
     TokenMean,
 )
 from entropy_rl.parallelism import MeshConfig, axes_of, num_shards
+from entropy_rl.recording import Recording
 from entropy_rl.sampler import GREEDY, Sampler, Sampling
 from entropy_rl.training.layout import Layout, Packed, Padded
 from entropy_rl.training.learner import Learner
@@ -148,6 +149,8 @@ class RunConfig:
     evaluation: Evaluation | None = Evaluation()
     validation: Validation | None = None
     """Measuring by a suite of benchmarks, beside the task's own held-out prompts."""
+    recording: Recording = Recording()
+    """What is recorded beside the numbers of each step."""
     warm_start: WarmStart | None = None
     """Supervised training on the task's demonstrations before the run; its result is cached."""
     num_steps: int = 100
