@@ -7,9 +7,9 @@ from entropy_rl.observatory.verdicts import Finding, Priority, check, fail, ok, 
 
 ENTROPY = "policy/entropy"
 KEEP = (
-    "keep what is left: objective KLCov (raise objective.fraction or objective.penalty-coef), ClipCov, PPOClip"
-    " with a larger eps-high, or regularizer.entropy-coef > 0; or a smaller optimizer.learning-rate; go on from"
-    " a checkpoint before the fall"
+    "keep what is left: objective KLCov (raise objective.fraction or objective.penalty-coef), ClipCov, or "
+    "PPOClip with a larger eps-high; regularizer.entropy-coef > 0; a smaller optimizer.learning-rate; go on "
+    "from a checkpoint before the fall"
 )
 
 
