@@ -20,6 +20,7 @@ COMMANDS = {
     "plan": "Tell whether a run fits slices of TPUs or nodes of GPUs, how fast it can be and what it costs.",
     "evaluate": "Measure a policy on held-out prompts (accuracy, pass@k), or by a suite (and maj@k).",
     "compare": "Draw runs over each other, and tell where each began and ended.",
+    "diagnose": "Check a run for all that ruins entropy: verdicts, evidence, what to change.",
     "export": "Write the policy of a run as a Hugging Face folder, which transformers loads.",
     "bench": "Time the parts of a training step.",
 }

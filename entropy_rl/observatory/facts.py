@@ -26,11 +26,25 @@ class Window:
     def mean(self) -> float:
         return float(self.values.mean())
 
+    @property
+    def median(self) -> float:
+        return float(np.median(self.values))
+
+    @property
+    def standard_error(self) -> float:
+        """Of the mean, steps taken as independent; infinite for one step."""
+        num = len(self.values)
+        return float(self.values.std(ddof=1)) / num**0.5 if num > 1 else np.inf
+
+    @property
+    def at(self) -> str:
+        """Its steps, in words."""
+        first, last = self.steps[0], self.steps[-1]
+        return f"step {first}" if first == last else f"steps {first}-{last}"
+
     def __str__(self) -> str:
         """As evidence names it: the mean, and the steps."""
-        first, last = self.steps[0], self.steps[-1]
-        at = f"step {first}" if first == last else f"steps {first}-{last}"
-        return f"{self.name} {self.mean:.3g} ({at})"
+        return f"{self.name} {self.mean:.3g} ({self.at})"
 
 
 @dataclass(frozen=True, kw_only=True)

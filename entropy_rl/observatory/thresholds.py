@@ -89,6 +89,8 @@ class Thresholds:
     """Derived: tokens that the rollout drew are no more what the policy says."""
     locked_kl_nats: float = 0.01
     """Published: a divergence from the reference below 0.01 holds the policy fast."""
+    locked_kl_after_steps: int = 50
+    """Derived: no policy has gone far earlier."""
     max_kl_share: float = 0.7
     """Published: a KL term of more than 70 % of the loss."""
     max_kl_coef: float = 0.5
@@ -110,6 +112,9 @@ class Thresholds:
     """Deviation of surprisal from entropy that chance does not explain. Derived: 6 in 100 000."""
     temperature_share: float = 0.1
     """And its least size, of the entropy. Derived: a temperature off by 0.1 shifts more."""
+    max_untouched_stop_mass: float = 0.01
+    """Probability of forbidden stop tokens up to which the rest is drawn as if none were. Derived: it shifts
+    surprisal by less than `temperature_share` of an entropy of 0.1."""
     min_temperature_effect: float = 0.05
     """Published: the likeliest token's probability must change by 0.05, at a temperature of 0.75; in
     proportion to |ln temperature| at others."""

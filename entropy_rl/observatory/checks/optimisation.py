@@ -1,0 +1,198 @@
+"""Checks of what the updates do: gradients, how far a step goes, and the terms beside the policy gradient."""
+
+import numpy as np
+
+from entropy_rl.observatory.checks.entropy import ENTROPY, low_below
+from entropy_rl.observatory.facts import Facts
+from entropy_rl.observatory.verdicts import Finding, Priority, by_level, check, fail, ok, warn
+
+GRAD_NORM = "optimizer/grad_norm"
+REFERENCE_KL = "policy/reference_kl"
+
+
+@check(
+    "gradient vanishing",
+    measures="whether updates have a gradient at all",
+    priority=Priority.MEDIUM,
+    reference="grpo-dual diagnosis 5: total norm < 1e-6",
+)
+def vanishing(facts: Facts) -> Finding:
+    recent = facts.recent(GRAD_NORM)
+    evidence = f"median {GRAD_NORM} {recent.median:.3g} ({recent.at})"
+    if recent.median >= facts.thresholds.vanished_grad_norm:
+        return ok(evidence)
+    return fail(evidence, "look at reward degeneration and advantage spread; is the objective's fraction 1?")
+
+
+@check(
+    "gradient exploding",
+    measures="recent gradients against those of the start",
+    priority=Priority.MEDIUM,
+    reference="derived: one and two orders of magnitude",
+)
+def exploding(facts: Facts) -> Finding:
+    recent, start, limits = facts.recent(GRAD_NORM), facts.start(GRAD_NORM), facts.thresholds
+    ratio = recent.median / max(start.median, 1e-30)
+    return by_level(
+        ratio,
+        warn_over=limits.grown_grad_norm_warn_ratio,
+        fail_over=limits.grown_grad_norm_fail_ratio,
+        evidence=f"median {GRAD_NORM} {recent.median:.3g} ({recent.at}), {ratio:.2g} times the start's",
+        advice="a smaller optimizer.learning-rate, more optimizer.warmup-updates, optimizer.max-grad-norm",
+    )
+
+
+@check(
+    "skipped updates",
+    measures="updates and tokens lost to numbers that are not finite",
+    priority=Priority.MEDIUM,
+    reference="derived: none should be; a run stops at max_skipped_updates in a row",
+)
+def skipped(facts: Facts) -> Finding:
+    skips, updates = facts.whole("optimizer/skipped_updates"), facts.whole("optimizer/updates")
+    tokens = (
+        facts.whole("selection/nonfinite_tokens").values.sum()
+        if facts.has("selection/nonfinite_tokens")
+        else 0
+    )
+    share = skips.values.sum() / max(updates.values.sum(), 1)
+    evidence = (
+        f"{skips.values.sum():.0f} of {updates.values.sum():.0f} updates, {tokens:.0f} tokens ({skips.at})"
+    )
+    advice = (
+        "a smaller optimizer.learning-rate; policy.compute-dtype float32 shows whether bfloat16 overflows"
+    )
+    if (skipped_steps := skips.steps[skips.values > 0]).size:
+        evidence += f", first at step {skipped_steps[0]}"
+    if share > facts.thresholds.skipped_updates_fail_fraction:
+        return fail(evidence, advice)
+    return warn(evidence, advice) if share > 0 or tokens > 0 else ok(evidence)
+
+
+@check(
+    "step size",
+    measures="how far the updates of a step carry the policy from the one that sampled",
+    priority=Priority.MEDIUM,
+    reference="derived: ten times the usual target of PPO's divergence, and what clipping cannot mend",
+)
+def step_size(facts: Facts) -> Finding:
+    recent, limits = facts.recent("policy/approx_kl_k3"), facts.thresholds
+    evidence = str(recent)
+    if facts.has("policy/ratio_max"):
+        evidence += f"; largest ratio {facts.recent('policy/ratio_max').values.max():.3g}"
+    return by_level(
+        recent.mean,
+        warn_over=limits.step_kl_warn_nats,
+        fail_over=limits.step_kl_fail_nats,
+        evidence=evidence,
+        advice="a smaller optimizer.learning-rate, or fewer updates a step (larger batch.prompts-per-update)",
+    )
+
+
+def share_of_signal(term: float, facts: Facts) -> float:
+    """A term's share of the loss of a token, beside the policy gradient's.
+
+    The value of the policy-gradient loss is about 0 whatever it does, since the advantages of a group add up
+    to 0; what it weighs is the size of its advantages, and so that stands for it.
+    """
+    return term / (term + facts.recent("advantage/std").mean)
+
+
+@check(
+    "KL too strong",
+    measures="whether the KL term locks the policy to the reference",
+    priority=Priority.MEDIUM,
+    reference="grpo-dual diagnosis 7: mean < 0.01, share > 70 %, coefficient > 0.5",
+)
+def kl(facts: Facts) -> Finding:
+    coef, limits = facts.setting("regularizer.kl_coef"), facts.thresholds
+    if coef == 0:
+        return ok("no KL term: regularizer.kl_coef is 0")
+    advice = "lower regularizer.kl-coef"
+    if coef > limits.max_kl_coef:
+        return fail(f"regularizer.kl_coef is {coef:g}, over {limits.max_kl_coef:g}", advice)
+    recent = facts.recent(REFERENCE_KL)
+    share = share_of_signal(coef * recent.mean, facts)
+    evidence = f"{recent}, coefficient {coef:g}, {share:.1%} of the loss"
+    if share > limits.max_kl_share:
+        return fail(evidence, advice)
+    is_locked = recent.mean < limits.locked_kl_nats and len(facts.run.rows) >= limits.locked_kl_after_steps
+    return warn(f"{evidence}: locked to the reference", advice) if is_locked else ok(evidence)
+
+
+@check(
+    "entropy term",
+    measures="weight of the entropy term in the loss, where entropy is low all the same",
+    priority=Priority.MEDIUM,
+    reference="grpo-dual diagnosis 11: below 5 % swamped; over 20 % and low: over-fitted, or the wrong sign",
+)
+def entropy_term(facts: Facts) -> Finding:
+    entropy, limits = facts.recent(ENTROPY), facts.thresholds
+    if facts.has("guard/entropy_coef"):
+        coef = facts.recent("guard/entropy_coef").mean
+    else:
+        coef = facts.setting("regularizer.entropy_coef")
+    if coef == 0:
+        return ok("no entropy term: its coefficient is 0")
+    if coef < 0:
+        return fail(
+            f"the coefficient is {coef:g}: it lowers entropy", "regularizer.entropy-coef must be positive"
+        )
+    share = share_of_signal(coef * entropy.mean, facts)
+    evidence = f"coefficient {coef:.3g}, {share:.2%} of the loss; {entropy}"
+    if entropy.mean >= low_below(facts):
+        return ok(evidence)
+    if share > limits.max_entropy_share:
+        return fail(
+            f"{evidence}, low all the same",
+            "an over-fitted policy or a wrong sign: `diagnose --policy` probes the sign and the start",
+        )
+    if share < limits.min_entropy_share:
+        return warn(f"{evidence}: swamped", "raise regularizer.entropy-coef, or let the guard hold a target")
+    return warn(evidence, "raise regularizer.entropy-coef, or let the guard hold a target")
+
+
+@check(
+    "covariance selection",
+    measures="whether Clip-Cov or KL-Cov selects any token at all",
+    priority=Priority.MEDIUM,
+    reference="arXiv 2505.22617, Eqs. 11-14: floor(fraction * tokens), which small batches round to 0",
+)
+def selection(facts: Facts) -> Finding:
+    kind = facts.setting("objective.kind")
+    if kind not in ("ClipCov", "KLCov"):
+        return ok(f"the objective is {kind}, which selects nothing")
+    selected, quota = facts.recent("selection/selected"), facts.recent("selection/quota")
+    evidence = f"{selected}, quota {quota.mean:.3g}, {kind}.fraction {facts.setting('objective.fraction'):g}"
+    if selected.values.max() > 0:
+        return ok(evidence)
+    if quota.values.max() < 1 or kind == "KLCov":
+        return fail(f"{evidence}: it is plain GRPO", "raise objective.fraction until the quota is positive")
+    return fail(f"{evidence}: no covariance lies in the window", "move objective.cov-low and cov-high")
+
+
+@check(
+    "theory",
+    measures="Lemma 1's change of entropy against the measured one, on the same tokens",
+    priority=Priority.LOW,
+    reference="arXiv 2505.22617, Lemma 1; correlation over steps: derived",
+)
+def theory(facts: Facts) -> Finding:
+    predicted, measured = facts.whole("theory/lemma1"), facts.whole("theory/entropy_change")
+    both, at_p, at_m = np.intersect1d(predicted.steps, measured.steps, return_indices=True)
+    x, y = predicted.values[at_p], measured.values[at_m]
+    evidence = f"sum of the predicted changes {x.sum():+.3g}, of the measured {y.sum():+.3g} nats"
+    error = float(np.sqrt(((x - y) ** 2).mean()))
+    size = float(np.sqrt((y**2).mean()))
+    evidence += f"; error {error:.2g} at a change of {size:.2g} ({len(both)} steps)"
+    advice = (
+        "steps are too large for a first order: a smaller optimizer.learning-rate; where they are small, "
+        "suspect the recorded log-probs or the temperature"
+    )
+    if len(both) < 5 or x.std() == 0 or y.std() == 0:
+        return ok(evidence) if error <= size else warn(evidence, advice)
+    correlation = float(np.corrcoef(x, y)[0, 1])
+    evidence += f", correlation {correlation:.2f}"
+    if correlation < 0:
+        return fail(f"{evidence}: they go opposite ways", advice)
+    return ok(evidence) if correlation >= facts.thresholds.min_theory_correlation else warn(evidence, advice)
