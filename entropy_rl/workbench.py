@@ -23,6 +23,7 @@ from entropy_rl.stored_policy import StoredPolicy
 from entropy_rl.training.groups import GroupPool
 from entropy_rl.training.learner import Learner, TrainState
 from entropy_rl.training.step import learn
+from entropy_rl.training.update_metrics import reference_metrics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,11 +117,12 @@ def take_step(
         metrics = no_updates(learned)
     else:
         adv_PG = np.asarray(config.advantage(jnp.asarray(batch.reward_PG)))
-        ref_logp_PGT = None
+        ref_logp_PGT, of_reference = None, {}
         if bench.ref_params is not None:
             with clock("ref_logp"):
                 reference = bench.learner.log_probs(bench.ref_params, batch.rollout)
                 ref_logp_PGT, _ = jax.block_until_ready(reference)
+                of_reference = jax.device_get(reference_metrics(batch.rollout, ref_logp_PGT))
         learned, metrics = learn(
             bench.learner,
             learned,
@@ -134,6 +136,7 @@ def take_step(
             clock=clock,
             on_pause=on_pause,
         )
+        metrics |= {name: value.item() for name, value in of_reference.items()}
     metrics = metrics | collected.metrics | sample_metrics(collected.graded) | time_metrics(clock, collected)
     return RunState(learned=learned, surplus=collected.surplus), metrics
 

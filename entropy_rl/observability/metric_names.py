@@ -62,6 +62,9 @@ METRICS: dict[str, Metric] = {
     "policy/approx_kl_k3": _metric(
         "nats", "the same divergence by the estimator k3, which is never negative"
     ),
+    "policy/reference_kl": _metric(
+        "nats", "token mean of the divergence from the reference, estimator k3, by the sampler's logp"
+    ),
     "policy/absolute_log_ratio": _metric("nats", "mean over tokens of the absolute value of logp - old_logp"),
     "policy/ratio_max": _metric("none", "largest probability ratio of a token, current over old policy"),
     "policy/clip_fraction_clip_high": _metric("fraction", "tokens whose ratio was clipped from above"),

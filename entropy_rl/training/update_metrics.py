@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from entropy_rl.objectives import (
+    K3,
     PolicyObjective,
     Selection,
     clip_fractions,
@@ -62,6 +63,14 @@ def rollout_metrics(
         **entropy_metrics(entropy_PGT.reshape(mask_BT.shape), mask_BT),
         **_gaps(gap_BT, mask_BT, stale_P),
     }
+
+
+@jax.jit
+def reference_metrics(rollout: Rollout, ref_logp_PGT: Float[Array, "P G T"]) -> dict[str, Array]:
+    """Divergence of the policy that sampled from the reference; responses without a token do not count."""
+    mask_PGT = rollout.response_mask_PGT
+    divergence_PGT = K3()(rollout.logp_PGT, ref_logp_PGT, mask_PGT)
+    return {"policy/reference_kl": masked_mean(divergence_PGT, mask_PGT)}
 
 
 def _gaps(gap_BT, mask_BT, stale_P) -> dict[str, Array]:
