@@ -19,6 +19,7 @@ COMMANDS = {
     "sums": "Write short arithmetic in files like GSM8K's, for a small pretrained policy.",
     "plan": "Tell whether a run fits slices of TPUs or nodes of GPUs, how fast it can be and what it costs.",
     "evaluate": "Measure a policy on held-out prompts (accuracy, pass@k), or by a suite (and maj@k).",
+    "fit": "Fit the law of entropy and reward to a run: its ceiling, and what later steps will bring.",
     "compare": "Draw runs over each other, and tell where each began and ended.",
     "diagnose": "Check a run for all that ruins entropy: verdicts, evidence, what to change.",
     "export": "Write the policy of a run as a Hugging Face folder, which transformers loads.",

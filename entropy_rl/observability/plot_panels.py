@@ -20,6 +20,8 @@ INK, QUIET, GRID = "#1f2933", "#6b7785", "#e6e9ed"
 REWARD, ENTROPY, LENGTH, COVARIANCE = "#2166a8", "#c4512d", "#217a5b", "#6a4c9c"
 RUN_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#5b5b5b")
 """Told apart by colour-blind readers too (after Okabe and Ito)."""
+RUN_STYLES = ("-", "--", ":", "-.")
+"""What tells runs apart once every colour is taken."""
 
 RC = {
     "font.family": "DejaVu Sans",
@@ -49,6 +51,12 @@ RC = {
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
 }
+
+
+def run_style(number: int) -> tuple[str, str]:
+    """Colour and line of the run of this number, the first being 0."""
+    turn, color = divmod(number, len(RUN_COLORS))
+    return RUN_COLORS[color], RUN_STYLES[turn % len(RUN_STYLES)]
 
 
 def smoothing_window(num_points: int) -> int:
@@ -86,53 +94,53 @@ def _window_sums(
 
 def reward_panel(axes: Axes, run: RunRecord) -> None:
     """Mean reward, and the pass rate where it says something else."""
-    _title(axes, "Reward", run, "reward/mean")
-    drawn = _curve(axes, run, "reward/mean", REWARD, label="mean reward")
+    title_of(axes, "Reward", run, "reward/mean")
+    drawn = curve(axes, run, "reward/mean", REWARD, label="mean reward")
     reward, passed = run.series("reward/mean")[1], run.series("reward/pass_rate")[1]
     if np.isfinite(passed).any() and not (
         len(passed) == len(reward) and np.allclose(passed, reward, equal_nan=True)
     ):
-        _curve(axes, run, "reward/pass_rate", QUIET, label="pass rate", style="--", raw=False)
+        curve(axes, run, "reward/pass_rate", QUIET, label="pass rate", style="--", raw=False)
         axes.legend(loc="best")
-    _finish(axes, drawn, ylabel="mean over responses")
+    finish(axes, drawn, ylabel="mean over responses")
 
 
 def entropy_panel(axes: Axes, run: RunRecord) -> None:
     """Token mean of the policy's entropy, from zero up, and the sequence mean."""
-    _title(axes, "Policy entropy", run, "policy/entropy")
-    drawn = _curve(axes, run, "policy/entropy", ENTROPY, label="mean over tokens")
-    if _curve(
+    title_of(axes, "Policy entropy", run, "policy/entropy")
+    drawn = curve(axes, run, "policy/entropy", ENTROPY, label="mean over tokens")
+    if curve(
         axes, run, "policy/entropy_sequence_mean", QUIET, label="mean over responses", style="--", raw=False
     ):
         axes.legend(loc="best")
-    _finish(axes, drawn, ylabel="nats per token", from_zero=True)
+    finish(axes, drawn, ylabel="nats per token", from_zero=True)
 
 
 def length_panel(axes: Axes, run: RunRecord) -> None:
     """Mean response length within the band from the shortest to the longest response."""
-    _title(axes, "Response length", run, "length/mean")
+    title_of(axes, "Response length", run, "length/mean")
     _band(axes, run, "length/min", "length/max", LENGTH, alpha=0.14, label="shortest to longest")
-    drawn = _curve(axes, run, "length/mean", LENGTH, label="mean")
+    drawn = curve(axes, run, "length/mean", LENGTH, label="mean")
     if drawn:
         axes.legend(loc="best")
-    _finish(axes, drawn, ylabel="tokens", from_zero=True)
+    finish(axes, drawn, ylabel="tokens", from_zero=True)
 
 
 def covariance_panel(axes: Axes, run: RunRecord) -> None:
     """Bands between the quantiles of the token covariance on a scale that is linear near zero, log beyond."""
-    _title(axes, "Token covariance", run, "covariance/mean")
+    title_of(axes, "Token covariance", run, "covariance/mean")
     for low, high, alpha in zip(
         COVARIANCE_LEVELS, COVARIANCE_LEVELS[1:], (0.44, 0.3, 0.19, 0.1), strict=False
     ):
         _band(axes, run, f"covariance/{low}", f"covariance/{high}", COVARIANCE, alpha=alpha, label=high)
-    drawn = _curve(axes, run, "covariance/mean", COVARIANCE, label="mean", raw=False)
+    drawn = curve(axes, run, "covariance/mean", COVARIANCE, label="mean", raw=False)
     if drawn:
         # Linear up to the usual 0.9 quantile: below it lies the bulk of the tokens, above it the rare ones.
         bulk = np.abs(run.series("covariance/q90")[1])
         bulk = bulk[np.isfinite(bulk)]
         axes.set_yscale("symlog", linthresh=max(float(np.median(bulk)) if bulk.size else 0.0, 1e-4))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    _finish(axes, drawn, ylabel="nats (linear near 0, then log)")
+    finish(axes, drawn, ylabel="nats (linear near 0, then log)")
     if drawn:
         axes.set_ylim(bottom=min(axes.get_ylim()[0], 0.0))
         names = {
@@ -163,19 +171,19 @@ def groups_strip(axes: Axes, run: RunRecord) -> None:
         ]
         axes.legend(handles=patches[::-1], loc="upper left", bbox_to_anchor=(1.0, 1.1), handlelength=1.0)
         axes.set_ylim(0, 1)
-    _finish(axes, drawn, ylabel="share of groups")
+    finish(axes, drawn, ylabel="share of groups")
 
 
 def truncation_strip(axes: Axes, run: RunRecord) -> None:
     """Share of responses cut at the limit."""
-    drawn = _curve(axes, run, "length/truncated_fraction", LENGTH, label="truncated")
-    _finish(axes, drawn, ylabel="truncated share", from_zero=True)
+    drawn = curve(axes, run, "length/truncated_fraction", LENGTH, label="truncated")
+    finish(axes, drawn, ylabel="truncated share", from_zero=True)
 
 
 def approx_kl_strip(axes: Axes, run: RunRecord) -> None:
     """How far each step moved the policy."""
-    drawn = _curve(axes, run, "policy/approx_kl_k3", ENTROPY, label="approximate KL")
-    _finish(axes, drawn, ylabel="KL of a step (nats)", from_zero=True)
+    drawn = curve(axes, run, "policy/approx_kl_k3", ENTROPY, label="approximate KL")
+    finish(axes, drawn, ylabel="KL of a step (nats)", from_zero=True)
 
 
 def selection_strip(axes: Axes, run: RunRecord) -> None:
@@ -193,7 +201,7 @@ def selection_strip(axes: Axes, run: RunRecord) -> None:
         axes.axhline(0, color=INK, lw=0.8)
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{abs(value):g}"))
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.1), handlelength=1.0)
-    _finish(axes, drawn, ylabel="selected tokens")
+    finish(axes, drawn, ylabel="selected tokens")
 
 
 def comparison_panel(
@@ -203,13 +211,12 @@ def comparison_panel(
     axes.set_title(title, loc="left", fontsize=11, fontweight="bold", pad=10)
     drawn = False
     for number, run in enumerate(runs):
-        drawn |= _curve(
-            axes, run, metric, RUN_COLORS[number % len(RUN_COLORS)], label=run.name, faintness=0.16
-        )
-    _finish(axes, drawn, ylabel=ylabel, from_zero=from_zero)
+        color, style = run_style(number)
+        drawn |= curve(axes, run, metric, color, label=run.name, style=style, faintness=0.16)
+    finish(axes, drawn, ylabel=ylabel, from_zero=from_zero)
 
 
-def _curve(
+def curve(
     axes: Axes,
     run: RunRecord,
     metric: str,
@@ -243,7 +250,7 @@ def _band(axes: Axes, run: RunRecord, low: str, high: str, color: str, *, alpha:
     axes.plot(steps, top, color=color, alpha=0.45, lw=0.8)
 
 
-def _title(axes: Axes, title: str, run: RunRecord, metric: str) -> None:
+def title_of(axes: Axes, title: str, run: RunRecord, metric: str) -> None:
     """The panel's name at the left; at the right where its metric began and ended, smoothed."""
     axes.set_title(title, loc="left", fontsize=11, fontweight="bold", pad=10)
     values = run.series(metric)[1]
@@ -254,7 +261,7 @@ def _title(axes: Axes, title: str, run: RunRecord, metric: str) -> None:
         axes.set_title(text, loc="right", fontsize=9.5, color=QUIET, pad=10)
 
 
-def _finish(axes: Axes, drawn: bool, *, ylabel: str, from_zero: bool = False) -> None:
+def finish(axes: Axes, drawn: bool, *, ylabel: str, from_zero: bool = False) -> None:
     axes.set_ylabel(ylabel, fontsize=9)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7, steps=[1, 2, 5, 10]))
     axes.margins(x=0.01)

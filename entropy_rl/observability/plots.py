@@ -55,8 +55,8 @@ def draw_run(path: Path | str, output: Path | str | None = None) -> list[Path]:
     drawn = []
     with matplotlib.rc_context(panels.RC):
         for name, (panel, strip) in ASPECTS.items():
-            drawn.append(_save(_aspect_figure(run, panel, strip), folder / f"{name}.png"))
-        drawn.append(_save(_overview_figure(run), folder / "overview.png"))
+            drawn.append(save_figure(_aspect_figure(run, panel, strip), folder / f"{name}.png"))
+        drawn.append(save_figure(_overview_figure(run), folder / "overview.png"))
     return drawn
 
 
@@ -91,9 +91,9 @@ def draw_comparison(
         grid = figure.subplots(2, 2, sharex=True)
         for axes, (metric, title, ylabel, from_zero) in zip(grid.flat, compared, strict=True):
             panels.comparison_panel(axes, runs, metric, title, ylabel, from_zero=from_zero)
-        _label_steps(*grid[-1])
-        _legend_of_runs(figure, labels)
-        return _save(figure, output)
+        label_steps(*grid[-1])
+        legend_of_runs(figure, labels)
+        return save_figure(figure, output)
 
 
 def _aspect_figure(run: RunRecord, panel: Panel, strip: Panel) -> Figure:
@@ -101,8 +101,8 @@ def _aspect_figure(run: RunRecord, panel: Panel, strip: Panel) -> Figure:
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3.4, 1.0))
     panel(top, run)
     strip(bottom, run)
-    _label_steps(bottom)
-    _head(figure, run)
+    label_steps(bottom)
+    head(figure, run)
     return figure
 
 
@@ -112,12 +112,12 @@ def _overview_figure(run: RunRecord) -> Figure:
     order = ("entropy", "reward", "covariance", "length")
     for axes, name in zip(grid.flat, order, strict=True):
         ASPECTS[name][0](axes, run)
-    _label_steps(*grid[-1])
-    _head(figure, run)
+    label_steps(*grid[-1])
+    head(figure, run)
     return figure
 
 
-def _head(figure: Figure, run: RunRecord) -> None:
+def head(figure: Figure, run: RunRecord) -> None:
     """The run's name and, smaller, what its lines are."""
     figure.suptitle(run.name, x=0.012, ha="left", fontsize=14, fontweight="bold")
     steps = [row["step"] for row in run.rows]
@@ -127,20 +127,21 @@ def _head(figure: Figure, run: RunRecord) -> None:
     figure.text(0.988, 0.985, span + smoothing, ha="right", va="top", fontsize=9, color=panels.QUIET)
 
 
-def _legend_of_runs(figure: Figure, labels: Sequence[str]) -> None:
-    lines = [
-        Line2D([], [], color=panels.RUN_COLORS[n % len(panels.RUN_COLORS)], lw=2.5)
-        for n in range(len(labels))
-    ]
+def legend_of_runs(figure: Figure, labels: Sequence[str]) -> None:
+    """Names the runs of a figure in their colours, above it."""
+    styles = [panels.run_style(number) for number in range(len(labels))]
+    lines = [Line2D([], [], color=color, ls=style, lw=2.5) for color, style in styles]
     figure.legend(lines, labels, loc="outside upper left", ncols=min(4, len(labels)), fontsize=10)
 
 
-def _label_steps(*bottom_row: Axes) -> None:
+def label_steps(*bottom_row: Axes) -> None:
+    """Says that x is the step."""
     for axes in bottom_row:
         axes.set_xlabel("step", fontsize=9)
 
 
-def _save(figure: Figure, path: Path) -> Path:
+def save_figure(figure: Figure, path: Path) -> Path:
+    """Writes a PNG file, whole at every moment, and returns its path."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=150)
     write_atomically(path, buffer.getvalue())

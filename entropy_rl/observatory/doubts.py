@@ -46,11 +46,12 @@ def doubts_of(
         ),
         (
             not explained >= LITTLE_EXPLAINED,
-            f"the law explains {_percent(explained)} of the variance of R, {LITTLE_EXPLAINED:.0%} should be",
+            f"the law explains {_percent(explained)} of the variance of R, "
+            f"{_percent(LITTLE_EXPLAINED)} should be there",
         ),
         (
             bend > CURVATURE_SHARE or t > CURVATURE_T,
-            f"the residuals are curved over exp(H) (a parabola takes {bend:.0%} of their variance, "
+            f"the residuals are curved over exp(H) (a parabola takes {_percent(bend)} of their variance, "
             f"t = {t:.1f}): a straight line is not the law of this run",
         ),
         (
@@ -94,4 +95,4 @@ def curvature(
 
 
 def _percent(share: float) -> str:
-    return "nothing" if math.isnan(share) else f"{share:.0%}"
+    return "nothing" if math.isnan(share) else f"{100 * share:.0f} %"

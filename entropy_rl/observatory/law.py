@@ -21,6 +21,8 @@ MEASURES = (HELDOUT, SUITE, TRAINING)
 """What R can be, the better first: success on prompts that are not trained on, then the training reward."""
 MIN_POINTS = 8
 """Points that a fit must have, and held-out ones that a run must have for R to be held out."""
+NUM_RESAMPLES, SEED = 1000, 0
+"""Of the bootstrap, unless told otherwise."""
 MIN_SPREAD = 1e-6
 """Range of exp(H) below which no line can be told: rounding of single precision."""
 
@@ -116,7 +118,7 @@ class Law:
     """The same of the bootstrap's resamples."""
 
     @classmethod
-    def of(cls, course: Course, *, num_resamples: int = 1000, seed: int = 0) -> "Law":
+    def of(cls, course: Course, *, num_resamples: int = NUM_RESAMPLES, seed: int = SEED) -> "Law":
         """Fits the law; the same course and seed give the same law.
 
         Raises:
@@ -217,7 +219,9 @@ class Prediction:
     """The steps that were not fitted."""
 
     @classmethod
-    def of(cls, course: Course, first: int, *, num_resamples: int = 1000, seed: int = 0) -> "Prediction":
+    def of(
+        cls, course: Course, first: int, *, num_resamples: int = NUM_RESAMPLES, seed: int = SEED
+    ) -> "Prediction":
         """Fits the steps up to `first` and predicts those after.
 
         Raises:
