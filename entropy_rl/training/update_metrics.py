@@ -68,9 +68,9 @@ def rollout_metrics(
 @jax.jit
 def reference_metrics(rollout: Rollout, ref_logp_PGT: Float[Array, "P G T"]) -> dict[str, Array]:
     """Divergence of the policy that sampled from the reference; responses without a token do not count."""
-    mask_PGT = rollout.response_mask_PGT
-    divergence_PGT = K3()(rollout.logp_PGT, ref_logp_PGT, mask_PGT)
-    return {"policy/reference_kl": masked_mean(divergence_PGT, mask_PGT)}
+    arrays = rollout.logp_PGT, ref_logp_PGT, rollout.response_mask_PGT
+    logp_BT, ref_logp_BT, mask_BT = (x.reshape(-1, x.shape[-1]) for x in arrays)
+    return {"policy/reference_kl": masked_mean(K3()(logp_BT, ref_logp_BT, mask_BT), mask_BT)}
 
 
 def _gaps(gap_BT, mask_BT, stale_P) -> dict[str, Array]:
