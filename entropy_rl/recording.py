@@ -41,6 +41,10 @@ class Recording:
         """Whether the theory is measured in this step."""
         return _due(step, self.theory_every_steps)
 
+    def theory_fraction_at(self, step: int) -> float | None:
+        """Share of the responses on which this step measures the theory; None where it does not."""
+        return self.theory_fraction if self.theory_due(step) else None
+
 
 def _due(step: int, every_steps: int) -> bool:
     return every_steps > 0 and (step == 1 or step % every_steps == 0)

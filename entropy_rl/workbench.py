@@ -133,6 +133,7 @@ def take_step(
             num_updates=batch.num_updates,
             ref_logp_PGT=ref_logp_PGT,
             stale_P=None if batch.stale_P is None else to_global(batch.stale_P, bench.placement),
+            theory_fraction=config.recording.theory_fraction_at(step),
             clock=clock,
             on_pause=on_pause,
         )

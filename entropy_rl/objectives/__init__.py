@@ -10,6 +10,7 @@ In reading order:
     aggregation  token losses -> one loss
     divergences  KL estimators; entropy and KL terms
     diagnostics  metrics of all of these
+    theory       what moves entropy: Lemma 1, Theorems 1 and 2
 
 The covariance of each token and the exact choice by it are `pallas_kernels.covariance_selection`.
 """
@@ -33,6 +34,7 @@ from entropy_rl.objectives.losses import ClipCov, KLCov, PolicyObjective, PPOCli
 from entropy_rl.objectives.numerics import as_float, log_ratio, masked_mean, masked_sum
 from entropy_rl.objectives.quota import exact_quota
 from entropy_rl.objectives.selection import MicrobatchScope, MinibatchScope, Scope, Selection
+from entropy_rl.objectives.theory import bandit_covariances, entropy_of_logits, lemma1_change
 
 __all__ = [
     "Aggregation",
@@ -55,9 +57,12 @@ __all__ = [
     "SequenceMeanTokenSumNorm",
     "TokenMean",
     "as_float",
+    "bandit_covariances",
     "clip_fractions",
     "entropy_metrics",
+    "entropy_of_logits",
     "exact_quota",
+    "lemma1_change",
     "log_ratio",
     "masked_mean",
     "masked_sum",

@@ -4,9 +4,10 @@ All that is said of tokens stays in padded arrays [B, T]; a layout cuts these in
 the sequences, and puts what the micro-batches give back in their place. No result depends on it.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -43,6 +44,10 @@ class Layout(ABC):
     @abstractmethod
     def may_cut(self) -> bool:
         """Whether a mini-batch may become several micro-batches."""
+
+    @abstractmethod
+    def for_prompts(self, num_prompts: int, num_shards: int) -> "Layout":
+        """The same for another number of prompts, a multiple of the shards that the batch is cut into."""
 
     @abstractmethod
     def packing(self, rollout: Rollout, mesh: Mesh | None) -> Packing | None:
@@ -84,6 +89,9 @@ class Padded(Layout):
     @property
     def may_cut(self):
         return self.num_microbatches > 1
+
+    def for_prompts(self, num_prompts, num_shards):
+        return replace(self, num_microbatches=math.gcd(self.num_microbatches, num_prompts // num_shards))
 
     def packing(self, rollout, mesh):
         return None
@@ -166,6 +174,9 @@ class Packed(Layout):
             tokens_per_row=tokens_per_row,
             num_smaller_shapes=num_smaller_shapes,
         )
+
+    def for_prompts(self, num_prompts, num_shards):
+        return self
 
     def packing(self, rollout, mesh):
         return pack_lengths(rollout, self._geometry_of(rollout, mesh), mesh)

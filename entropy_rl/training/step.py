@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float
 from entropy_rl.observability.clock import Clock
 from entropy_rl.training.batch import Minibatch
 from entropy_rl.training.learner import Learner, TrainState, UpdateReport
+from entropy_rl.training.theory_probe import TheoryProbe, theorem_metrics
 from entropy_rl.training.update_metrics import over_updates, rollout_metrics
 from entropy_rl.types import Rollout
 
@@ -25,6 +26,7 @@ def learn(
     num_updates: int | None = None,
     ref_logp_PGT: Float[Array, "P G T"] | None = None,
     stale_P: Bool[Array, " P"] | None = None,
+    theory_fraction: float | None = None,
     clock: Clock | None = None,
     on_pause: Callable[[], None] = lambda: None,
 ) -> tuple[TrainState, dict[str, float | int]]:
@@ -32,7 +34,8 @@ def learn(
 
     Only the first `num_updates` mini-batches are learned from (None: all). Groups without a token in any
     response change nothing. Those of `stale_P` were sampled before this step (None: none was): what they tell
-    of sampler and learner is reported apart.
+    of sampler and learner is reported apart. With `theory_fraction` the theory's two sides are measured too,
+    on at most this share of the responses.
 
     `state` is donated to the first update, before which `on_pause` is called. Mini-batches lie on the devices
     as the rollout does. How they are packed is decided before the first update, so that the host waits for
@@ -44,18 +47,12 @@ def learn(
     """
     clock = clock or Clock()
     num_updates = num_updates or len(adv_PG) // prompts_per_update
-    parts = [
-        _prompts((rollout, adv_PG, ref_logp_PGT), number * prompts_per_update, prompts_per_update)
-        for number in range(num_updates)
-    ]
+    whole = (rollout, adv_PG, ref_logp_PGT)
+    parts = [_prompts(whole, n * prompts_per_update, prompts_per_update) for n in range(num_updates)]
     with clock("old_logp"):
         packings = [learner.packing(part) for part, *_ in parts]
-        first = 0 if learner.needs_first_old_logp else 1
-        known = {
-            number: learner.log_probs(state.params, parts[number][0], packing=packings[number])
-            for number in range(first, num_updates)
-        }
-        jax.block_until_ready(known)
+        known = _old_statistics(learner, state, [part for part, *_ in parts], packings)
+    probe = _theory_before(learner, state, rollout, theory_fraction, clock)
     on_pause()
     reports = []
     with clock("update"):
@@ -72,7 +69,9 @@ def learn(
             state, report = learner.update(state, batch, fold_key, packing=packings[number])
             reports.append(report)
         jax.block_until_ready(state)
-    return state, _step_metrics(learner, rollout, stale_P, known, reports)
+    before = [(reports[0].logp_PGT, reports[0].entropy_PGT), *(known[n] for n in range(1, num_updates))]
+    metrics = _step_metrics(learner, rollout, stale_P, before, len(known), reports)
+    return state, metrics | _theory_after(probe, state, rollout, adv_PG, before, clock)
 
 
 def _prompts(tree, start: int, number: int):
@@ -92,15 +91,52 @@ def _cut_into(shardings: tuple[jax.sharding.Sharding, ...], number: int):
     return jax.jit(cut, out_shardings=list(shardings))
 
 
-def _step_metrics(
-    learner: Learner, rollout: Rollout, stale_P, known: dict[int, tuple], reports: list[UpdateReport]
+def _old_statistics(
+    learner: Learner, state: TrainState, rollouts: list[Rollout], packings: list
+) -> dict[int, tuple]:
+    """(logp, entropy) of the mini-batches, by their number, that the updates must be told of."""
+    first = 0 if learner.needs_first_old_logp else 1
+    known = {
+        number: learner.log_probs(state.params, rollouts[number], packing=packings[number])
+        for number in range(first, len(rollouts))
+    }
+    return jax.block_until_ready(known)
+
+
+def _theory_before(
+    learner: Learner, state: TrainState, rollout: Rollout, fraction: float | None, clock: Clock
+) -> TheoryProbe | None:
+    if fraction is None:
+        return None
+    with clock("observatory"):
+        return TheoryProbe.before(learner, state.params, rollout, fraction)
+
+
+def _theory_after(
+    probe: TheoryProbe | None, state: TrainState, rollout: Rollout, adv_PG, before: list[tuple], clock: Clock
 ) -> dict[str, float | int]:
-    """Of a rollout and its updates; `known` are statistics by the number of their mini-batch."""
-    before = [(reports[0].logp_PGT, reports[0].entropy_PGT), *(known[n] for n in range(1, len(reports)))]
+    """Of a probe of before the updates; `before` are (logp, entropy) of the mini-batches then."""
+    if probe is None:
+        return {}
+    with clock("observatory"):
+        logp_PGT, _ = zip(*before, strict=True)
+        theorems = theorem_metrics(logp_PGT, rollout.response_mask_PGT, adv_PG)
+        return _scalars(jax.device_get(probe.after(state.params) | theorems))
+
+
+def _step_metrics(
+    learner: Learner,
+    rollout: Rollout,
+    stale_P,
+    before: list[tuple],
+    num_old_logp: int,
+    reports: list[UpdateReport],
+) -> dict[str, float | int]:
+    """Of a rollout and its updates; `before` are (logp, entropy) of the mini-batches before these."""
     of_rollout = rollout_metrics(rollout, *zip(*before, strict=True), stale_P)
     of_rollout, *of_updates = jax.device_get([of_rollout, *(report.metrics for report in reports)])
     metrics = _scalars(of_rollout) | over_updates([_scalars(metrics) for metrics in of_updates])
-    return metrics | _pass_metrics(learner, len(reports), len(known), metrics["passes/selection"])
+    return metrics | _pass_metrics(learner, len(reports), num_old_logp, metrics["passes/selection"])
 
 
 def _pass_metrics(

@@ -110,3 +110,34 @@ def divergence(mode, x):
         return x * x / 2
     y = min(max(-x, -20.0), 20.0)
     return min(max(math.exp(y) - y - 1, -10.0), 10.0)
+
+
+def covariance_under(p, x, y):
+    mean_x = sum(p_a * x_a for p_a, x_a in zip(p, x, strict=True))
+    mean_y = sum(p_a * y_a for p_a, y_a in zip(p, y, strict=True))
+    return sum(p_a * (x_a - mean_x) * (y_a - mean_y) for p_a, x_a, y_a in zip(p, x, y, strict=True))
+
+
+def lemma1_change(before, after):
+    """Of the logits of one state under two policies."""
+    top = max(before)
+    log_total = top + math.log(sum(math.exp(z - top) for z in before))
+    logp = [z - log_total for z in before]
+    change = [a - b for a, b in zip(after, before, strict=True)]
+    return -covariance_under([math.exp(x) for x in logp], logp, change)
+
+
+def bandit_covariances(logp, mask, adv):
+    """(Theorem 1's, Theorem 2's): mean over the groups that have tokens, whose responses count alike."""
+    pairs = []
+    for group_logp, group_mask, group_adv in zip(logp, mask, adv, strict=True):
+        if not any(any(valid) for valid in group_mask):
+            continue
+        responses = zip(group_logp, group_mask, strict=True)
+        mean_logp = [
+            statistics.fmean(x for x, valid in zip(*response, strict=True) if valid) for response in responses
+        ]
+        alike = [1 / len(mean_logp)] * len(mean_logp)
+        scaled_adv = [math.exp(x) * a for x, a in zip(mean_logp, group_adv, strict=True)]
+        pairs.append([covariance_under(alike, mean_logp, other) for other in (scaled_adv, group_adv)])
+    return [statistics.fmean(values) for values in zip(*pairs, strict=True)]
