@@ -22,6 +22,7 @@ COMMANDS = {
     "fit": "Fit the law of entropy and reward to a run: its ceiling, and what later steps will bring.",
     "compare": "Draw runs over each other, and tell where each began and ended.",
     "diagnose": "Check a run for all that ruins entropy: verdicts, evidence, what to change.",
+    "report": "Write one HTML page of a run: curves, verdicts, the law, responses token by token.",
     "export": "Write the policy of a run as a Hugging Face folder, which transformers loads.",
     "bench": "Time the parts of a training step.",
 }

@@ -1,0 +1,30 @@
+"""python -m entropy_rl report"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from entropy_rl.observability.run_record import RunRecord
+from entropy_rl.observatory.page.assembly import MAX_TOKENS, write_page
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Write one HTML page of a run: its curves, the verdicts, the law, and responses token by token.
+
+    The page is one file that asks nothing of the network; the run may have ended or not. Example:
+    python -m entropy_rl report runs/tiny_kl_cov
+    """
+
+    folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
+    """Folder of a run."""
+    output: Path | None = None
+    """The file to write; report.html in the run's folder unless given."""
+    max_tokens: int = MAX_TOKENS
+    """Tokens of recorded responses in the page, about 30 bytes each; of more, steps are left out evenly."""
+
+    def run(self) -> None:
+        run = RunRecord.load(self.folder)
+        print(write_page(run, self.output or run.path / "report.html", max_tokens=self.max_tokens))
