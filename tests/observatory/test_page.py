@@ -30,6 +30,7 @@ from entropy_rl.observatory.page.curves import (
     thinned,
 )
 from entropy_rl.observatory.page.facts import in_words, status, tiles
+from entropy_rl.observatory.page.findings import theory_view
 from entropy_rl.observatory.page.rollouts import rollouts_data, visible
 from entropy_rl.observatory.page.sections import SECTIONS
 from tests.observatory.page_runs import (
@@ -155,7 +156,9 @@ def test_the_policy_of_the_page_admits_its_own_script_and_style_and_no_network(w
 def test_a_run_with_every_metric_has_every_chart_and_nothing_is_missing(whole):
     drawn = {attrs["data-chart"] for tag, attrs in Outline(whole).tags if "data-chart" in attrs}
     assert (
-        drawn == {chart.key for chart in CHARTS} | {"law", "law-residuals"} == set(data_of(whole)["charts"])
+        drawn
+        == {chart.key for chart in CHARTS} | {"law", "law-residuals", "theory-dots"}
+        == set(data_of(whole)["charts"])
     )
     assert "not recorded" not in whole and "Not recorded" not in whole
 
@@ -209,6 +212,26 @@ def test_the_law_is_in_the_page_with_its_picture(whole):
     assert law["curve"]["ys"][0] == pytest.approx(law["level"]["value"], abs=1e-3)
 
 
+def test_the_theory_is_told_by_its_correlation_with_what_was_measured():
+    # Lemma 1 is right up to a factor; Theorem 1 falls as the entropy does; Theorem 2 goes the other way.
+    changes = [-0.3, -0.2, -0.1]
+    rows = tuple(
+        {
+            "step": n,
+            "theory/entropy_change": change,
+            "theory/lemma1": 2 * change,
+            "theory/theorem1_covariance": -change,
+            "theory/theorem2_covariance": change,
+        }
+        for n, change in enumerate(changes)
+    )
+    run = RunRecord(path=Path("run"), name="run", config={}, rows=rows)
+    view = theory_view(run)
+    assert view.note.endswith("over 3 steps: Lemma 1 1.00, Theorem 1 1.00, Theorem 2 -1.00.")
+    assert view.charts["theory-dots"]["ys"] == changes
+    assert theory_view(dataclasses.replace(run, rows=rows[:2])) is None
+
+
 @pytest.mark.parametrize(
     ("metric", "label", "found"),
     [
@@ -237,7 +260,7 @@ def test_lines_that_coincide_are_drawn_once(tmp_path):
     rows = [{"step": n, "reward/mean": n / 7, "reward/pass_rate": n / 7} for n in range(1, 6)]
     run = RunRecord.load(write_run(tmp_path / "run", rows))
     reward = next(chart for chart in CHARTS if chart.key == "reward")
-    (line,) = chart_data(reward, run, Columns())["lines"]
+    (line,) = chart_data(reward, run, names_of(run), Columns())["lines"]
     assert line["label"] == "reward = pass rate"
 
 

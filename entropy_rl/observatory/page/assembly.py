@@ -10,9 +10,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from entropy_rl.observability.json_files import write_atomically
 from entropy_rl.observability.run_record import RunRecord
 from entropy_rl.observatory.diagnosis import diagnose
-from entropy_rl.observatory.page.curves import Columns, chart_data
+from entropy_rl.observatory.page.curves import Columns, chart_data, names_of
 from entropy_rl.observatory.page.facts import facts, tiles
-from entropy_rl.observatory.page.findings import grouped, law_view
+from entropy_rl.observatory.page.findings import grouped, law_view, theory_view
 from entropy_rl.observatory.page.rollouts import harmless, rollouts_data
 from entropy_rl.observatory.page.sections import SECTIONS
 from entropy_rl.observatory.probes import Probes
@@ -43,7 +43,7 @@ def write_page(
 
 def page_of(run: RunRecord, *, max_tokens: int = MAX_TOKENS, probes: Probes | None = None) -> str:
     """The page as text."""
-    columns = Columns()
+    columns, names = Columns(), names_of(run)
     law, no_law = None, ""
     try:
         law = law_view(run, columns)
@@ -53,14 +53,15 @@ def page_of(run: RunRecord, *, max_tokens: int = MAX_TOKENS, probes: Probes | No
         chart.key: data
         for section in SECTIONS
         for chart in section.charts
-        if (data := chart_data(chart, run, columns))
+        if (data := chart_data(chart, run, names, columns))
     }
+    theory = theory_view(run)
     rollouts = rollouts_data(run.path, max_tokens)
     steps = [row["step"] for row in run.rows]
     data = {
         "span": [steps[0], steps[-1]] if steps else [0, 1],
         "columns": columns.columns,
-        "charts": charts | (law.charts if law else {}),
+        "charts": charts | (law.charts if law else {}) | (theory.charts if theory else {}),
         "rollouts": rollouts,
     }
     style, script = (
@@ -92,6 +93,7 @@ def page_of(run: RunRecord, *, max_tokens: int = MAX_TOKENS, probes: Probes | No
         groups=grouped(diagnose(run, probes=probes)),
         law=law,
         no_law=no_law,
+        theory=theory,
     )
 
 

@@ -173,7 +173,7 @@ class Dots {
     const svg = draw(this.plot, "svg", { viewBox: `0 0 ${width} ${HEIGHT}`, height: HEIGHT, role: "img" });
     svg.setAttribute("aria-label", this.figure.querySelector("h3").textContent);
     const x = scaleOf("linear", [...xs, ...(curve ? curve.xs : [])], this.spec.fromZero, MARGIN.left, width - MARGIN.right);
-    const y = scaleOf("linear", [...ys, ...(curve ? [...curve.lows, ...curve.highs] : []), ...(level ? [level.value] : [])], false, bottom, MARGIN.top);
+    const y = scaleOf("linear", [...ys, ...(curve ? [...curve.ys, ...(curve.lows ?? []), ...(curve.highs ?? [])] : []), ...(level ? [level.value] : [])], false, bottom, MARGIN.top);
     drawGrid(svg, y, MARGIN.left, width - MARGIN.right);
     for (const tick of x.ticks) draw(svg, "text", { x: x.at(tick), y: bottom + 16, "text-anchor": "middle" }, show(tick));
     draw(svg, "text", { x: width - MARGIN.right, y: HEIGHT - 3, "text-anchor": "end" }, this.spec.xTitle);
@@ -182,7 +182,7 @@ class Dots {
       draw(svg, "text", { x: width - MARGIN.right, y: y.at(level.value) - 5, "text-anchor": "end" }, level.label);
     }
     const corners = (values) => curve.xs.map((value, n) => `${x.at(value).toFixed(1)},${y.at(values[n]).toFixed(1)}`);
-    if (curve) draw(svg, "path", { d: `M${[...corners(curve.lows), ...corners(curve.highs).reverse()].join("L")}Z`, fill: "var(--entropy)", "fill-opacity": 0.16 });
+    if (curve?.lows) draw(svg, "path", { d: `M${[...corners(curve.lows), ...corners(curve.highs).reverse()].join("L")}Z`, fill: "var(--entropy)", "fill-opacity": 0.16 });
     const [first, last] = [Math.min(...steps), Math.max(...steps)];
     xs.forEach((value, n) => {
       const t = last > first ? (steps[n] - first) / (last - first) : 1;

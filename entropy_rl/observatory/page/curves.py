@@ -67,9 +67,16 @@ def expanded(line: Line, names: Sequence[str]) -> list[tuple[str, str]]:
     ]
 
 
-def chart_data(chart: Chart, run: RunRecord, columns: Columns) -> dict | None:
-    """What the script draws of a chart; None when the run has nothing of it, or dashed lines at most."""
-    names = list(dict.fromkeys(name for row in run.rows for name in row))
+def names_of(run: RunRecord) -> list[str]:
+    """The metrics of a run, in the order in which they appear."""
+    return list(dict.fromkeys(name for row in run.rows for name in row))
+
+
+def chart_data(chart: Chart, run: RunRecord, names: Sequence[str], columns: Columns) -> dict | None:
+    """What the script draws of a chart; None when the run has nothing of it, or dashed lines at most.
+
+    `names` are those of `names_of`.
+    """
 
     def curve(metric: str) -> tuple[int, int] | None:
         steps, values = run.series(metric)

@@ -15,6 +15,10 @@ NUM_CURVE_POINTS = 60
 MAX_DOTS = 800
 """Of the law's picture; of more points every so many are drawn, and all are fitted."""
 
+MEASURED, LEMMA = "theory/entropy_change", "theory/lemma1"
+THEOREMS = (("Theorem 1", "theory/theorem1_covariance"), ("Theorem 2", "theory/theorem2_covariance"))
+MIN_THEORY_POINTS = 3
+
 
 @dataclass(frozen=True, kw_only=True)
 class Badge:
@@ -120,6 +124,47 @@ def _residuals(law: Law, columns: Columns) -> dict:
     values = columns.place_of(_shortened(law.residuals))
     line = {"label": "residual", "metric": "", "colour": "blue", "weight": "bold", "x": steps, "y": values}
     return {"lines": [line], "bands": [], "unit": law.course.measure, "scale": "linear", "fromZero": True}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TheoryView:
+    """How far the theory's two sides agree, as the page shows it."""
+
+    note: str
+    charts: dict[str, dict]
+
+
+def theory_view(run: RunRecord) -> TheoryView | None:
+    """Measured changes of entropy against Lemma 1's; None where fewer than `MIN_THEORY_POINTS` were measured."""
+    rows = [row for row in run.rows if all(row.get(name) is not None for name in (MEASURED, LEMMA))]
+    if len(rows) < MIN_THEORY_POINTS:
+        return None
+    measured, lemma = (np.array([row[name] for row in rows]) for name in (MEASURED, LEMMA))
+    told = [f"Lemma 1 {_correlation(lemma, measured)}"]
+    for title, name in THEOREMS:
+        having = [row for row in rows if row.get(name) is not None]
+        covariance, fall = (
+            np.array([sign * row[key] for row in having]) for sign, key in ((1, name), (-1, MEASURED))
+        )
+        if len(having) >= MIN_THEORY_POINTS:
+            told.append(f"{title} {_correlation(covariance, fall)}")
+    ends = np.array([min(lemma.min(), measured.min()), max(lemma.max(), measured.max())])
+    picture = {
+        "xs": _shortened(lemma),
+        "ys": _shortened(measured),
+        "steps": [row["step"] for row in rows],
+        "xTitle": "Lemma 1, nats",
+        "yTitle": "measured, nats",
+        "curve": {"xs": _shortened(ends), "ys": _shortened(ends)},
+    }
+    note = f"Correlation with the measured change over {len(rows)} steps: {', '.join(told)}."
+    return TheoryView(note=note, charts={"theory-dots": picture})
+
+
+def _correlation(x: np.ndarray, y: np.ndarray) -> str:
+    if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return "unknown, for one of them never differs"
+    return f"{np.corrcoef(x, y)[0, 1]:.2f}"
 
 
 def _shortened(values: np.ndarray) -> list[float | int | None]:
