@@ -37,4 +37,4 @@ for method in grpo clip_cov kl_cov; do
     runs+=("$run")
 done
 labels=(GRPO Clip-Cov KL-Cov)
-act "${entropy_rl[@]}" compare --runs "${runs[@]}" --labels "${labels[@]}" --start "$start" --output "$folder"
+act "${entropy_rl[@]}" plot "${runs[@]}" --labels "${labels[@]}" --start "$start" --output "$folder"

@@ -36,20 +36,20 @@ COMPARED = (
 """What runs are compared by: metric, title, unit, whether the axis begins at zero."""
 
 
-def draw_run(path: Path | str, output: Path | str | None = None) -> list[Path]:
+def draw_run(run: Path | str | RunRecord, output: Path | str | None = None) -> list[Path]:
     """Draws reward, entropy, length, covariance and an overview of a run.
 
     Args:
-        path: the run's folder.
+        run: its folder, or what was read of it.
         output: folder of the pictures; the run's plots/ unless given.
 
     Returns:
         The PNG files. A metric that the run lacks is shown as "not recorded".
 
     Raises:
-        ValueError: there is no run at `path`.
+        ValueError: there is no run in the folder.
     """
-    run = RunRecord.load(path)
+    run = run if isinstance(run, RunRecord) else RunRecord.load(run)
     folder = run.path / "plots" if output is None else Path(output)
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []

@@ -57,8 +57,8 @@ def law_lines(law: Law) -> Iterator[str]:
         f"{course.success[-1]:.4f} at the end"
     )
     yield (
-        f"  explained {100 * law.explained:.1f} % of its variance, residuals persist {law.persistence:.2f} "
-        "from point to point"
+        f"  explained {100 * law.explained:.1f} % of its variance; residuals have persistence "
+        f"{law.persistence:.2f}"
     )
     for doubt in law.doubts():
         yield f"  warning: {doubt}"

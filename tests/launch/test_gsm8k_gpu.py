@@ -54,7 +54,7 @@ def test_the_start_is_measured_each_method_trains_for_its_time_and_all_are_compa
             *(["--resume"] if method == "clip_cov" else []),  # the only one that has begun
         ]
     runs = [str(folder / f"gsm8k_gpu_{method}") for method in METHODS]
-    assert comparison[1:4] == ["-m", "entropy_rl", "compare"] and comparison[4:8] == ["--runs", *runs]
+    assert comparison[1:4] == ["-m", "entropy_rl", "plot"] and comparison[4:7] == runs
     assert comparison[-4:] == ["--start", start, "--output", str(folder)]
 
 

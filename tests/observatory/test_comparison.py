@@ -1,19 +1,13 @@
-"""Runs beside each other: the table says where each began and ended, the curves are drawn."""
+"""Runs beside each other: the table says where each began and ended."""
 
 import json
 
 import pytest
 
-from entropy_rl.cli import main
-from entropy_rl.observability.comparison import COLUMNS, CURVES, write_comparison
 from entropy_rl.observability.metric_names import metric_of
-
-
-def write_run(folder, name, rows):
-    (folder / name).mkdir()
-    lines = (json.dumps({"step": step, **row}) + "\n" for step, row in enumerate(rows, start=1))
-    (folder / name / "metrics.jsonl").write_text("".join(lines))
-    return folder / name
+from entropy_rl.observatory.comparison import COLUMNS, with_start, write_comparison
+from entropy_rl.observatory.sources import find_runs, labelled
+from tests.observatory.law_runs import write_rows
 
 
 @pytest.fixture
@@ -23,37 +17,31 @@ def runs(tmp_path):
         {"policy/entropy": 0.25, "seconds/step": 1800.0, "heldout/accuracy": 0.75},
         {"policy/entropy": 0.125, "seconds/step": 3600.0, "heldout/accuracy": 0.5},
     ]
-    return [write_run(tmp_path, "one", first), write_run(tmp_path, "two", [{"policy/entropy": 0.5}])]
+    for name, rows in (("one", first), ("two", [{"policy/entropy": 0.5}])):
+        write_rows(tmp_path / "runs" / name, [{"step": n} | row for n, row in enumerate(rows, start=1)])
+    return tmp_path / "runs"
 
 
 def test_a_table_says_where_each_run_began_ended_and_was_best(runs, tmp_path):
-    table = write_comparison(runs, tmp_path / "new", ["A", "B"]).splitlines()
+    table = write_comparison(labelled(find_runs([runs]), ("A", "B")), tmp_path / "new").splitlines()
     assert table[2] == "| A | 3 | 2.00 | 0.5 -> 0.125 | - | 0.75 at 2 -> 0.5 (best 0.75 at 2) | - | - |"
     assert table[3] == "| B | 1 | 0.00 | 0.5 -> 0.5 | - | - | - | - |"
     assert (tmp_path / "new/comparison.md").read_text().splitlines() == table
     numbers = json.loads((tmp_path / "new/comparison.json").read_text())
     assert numbers["A"]["steps"] == 3 and numbers["A"]["heldout/accuracy"]["last"] == 0.5
-    assert (tmp_path / "new/curves.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_held_out_figures_begin_with_the_policy_all_started_from_and_say_where_they_end(runs, tmp_path):
     start = tmp_path / "start.json"
     start.write_text(json.dumps({"accuracy": 0.125, "pass@4": 0.25}))
-    with (runs[0] / "metrics.jsonl").open("a") as file:
+    with (runs / "one/metrics.jsonl").open("a") as file:
         file.write(json.dumps({"step": 4, "policy/entropy": 0.0625}) + "\n")
-    plain, begun = tmp_path / "plain", tmp_path / "begun"
-    write_comparison(runs, plain)
-    table = write_comparison(runs, begun, start=start).splitlines()
+    begun = tmp_path / "begun"
+    table = write_comparison(with_start(find_runs([runs]), start), begun).splitlines()
     assert "| one | 4 | 2.00 | 0.5 -> 0.0625 | - | 0.125 -> 0.5 at 3 (best 0.75 at 2) |" in table[2]
     assert "| two | 1 | 0.00 | 0.5 -> 0.5 | - | 0.125 -> 0.125 at 0 |" in table[3]
     assert json.loads((begun / "comparison.json").read_text())["two"]["heldout/accuracy"]["first"] == 0.125
-    assert (begun / "curves.png").read_bytes() != (plain / "curves.png").read_bytes()
-
-
-def test_the_command_takes_folders_and_prints_the_table(runs, tmp_path, capsys):
-    main(["compare", "--runs", *map(str, runs), "--output", str(tmp_path / "out")])
-    assert "| one | 3 |" in capsys.readouterr().out and (tmp_path / "out/curves.png").is_file()
 
 
 def test_what_is_compared_is_in_the_legend_of_metrics():
-    assert all(metric_of(name) for name in (*COLUMNS, *(name for name, *_ in CURVES)))
+    assert all(metric_of(name) for name in COLUMNS)

@@ -1,4 +1,4 @@
-"""Runs beside each other: curves of entropy and held-out accuracy, and a table of beginnings and ends."""
+"""Runs beside each other in a table: where each began, ended and was best."""
 
 import json
 from collections.abc import Sequence
@@ -6,16 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from entropy_rl.observability.json_files import write_atomically, write_json
-from entropy_rl.observability.plots import draw_comparison
 from entropy_rl.observability.run_record import RunRecord, summarize
-
-CURVES = (
-    ("policy/entropy", "Policy entropy", "nats per token", True),
-    ("heldout/accuracy", "Held-out accuracy, sampled", "share of responses", False),
-    ("reward/pass_rate", "Pass rate in training", "share of responses", False),
-    ("heldout/greedy_accuracy", "Held-out accuracy, greedy", "share of prompts", False),
-)
-"""As `plots.COMPARED`."""
 
 COLUMNS = {
     "policy/entropy": "entropy, nats",
@@ -27,21 +18,17 @@ COLUMNS = {
 """Metrics of the table and their headings."""
 
 
-def write_comparison(
-    runs: Sequence[Path], output: Path, labels: Sequence[str] | None = None, start: Path | None = None
-) -> str:
-    """Writes curves.png, comparison.json and comparison.md to a folder and returns the last.
+def with_start(runs: Sequence[RunRecord], start: Path) -> list[RunRecord]:
+    """The runs with what a JSON file tells of the policy that all began from: held-out figures at step 0."""
+    figures = {f"heldout/{name}": value for name, value in json.loads(start.read_bytes()).items()}
+    return [replace(run, rows=({"step": 0} | figures, *run.rows)) for run in runs]
 
-    `start` is a JSON file of held-out figures of the policy that all runs began from: theirs at step 0.
-    Raises ValueError when no run is given, one is not there, or there is not a label a run.
-    """
-    records = [RunRecord.load(run) for run in runs]
-    if start is not None:
-        figures = {f"heldout/{name}": value for name, value in json.loads(start.read_bytes()).items()}
-        records = [replace(record, rows=({"step": 0} | figures, *record.rows)) for record in records]
-    draw_comparison(records, output / "curves.png", labels, compared=CURVES)
-    labels = [record.name for record in records] if labels is None else labels
-    named = dict(zip(labels, records, strict=True))
+
+def write_comparison(runs: Sequence[RunRecord], output: Path) -> str:
+    """Writes comparison.json and comparison.md of runs of different names to a folder; returns the last."""
+    output.mkdir(parents=True, exist_ok=True)
+    named = {run.name: run for run in runs}
+    assert len(named) == len(runs), "each run must have a name of its own"
     numbers = {label: _numbers(record) for label, record in named.items()}
     write_json(output / "comparison.json", numbers)
     headings = ["run", "steps", "hours", *COLUMNS.values()]
