@@ -26,6 +26,7 @@ from entropy_rl.observatory.page.curves import (
     brief,
     chart_data,
     expanded,
+    names_of,
     short,
     thinned,
 )
@@ -227,7 +228,10 @@ def test_the_theory_is_told_by_its_correlation_with_what_was_measured():
     )
     run = RunRecord(path=Path("run"), name="run", config={}, rows=rows)
     view = theory_view(run)
-    assert view.note.endswith("over 3 steps: Lemma 1 1.00, Theorem 1 1.00, Theorem 2 -1.00.")
+    assert view.note == (
+        "Correlation over 3 steps: Lemma 1 with the measured change 1.00, "
+        "Theorem 1 with the measured fall 1.00, Theorem 2 with the measured fall -1.00."
+    )
     assert view.charts["theory-dots"]["ys"] == changes
     assert theory_view(dataclasses.replace(run, rows=rows[:2])) is None
 

@@ -135,19 +135,19 @@ class TheoryView:
 
 
 def theory_view(run: RunRecord) -> TheoryView | None:
-    """Measured changes of entropy against Lemma 1's; None where fewer than `MIN_THEORY_POINTS` were measured."""
+    """Measured changes of entropy against Lemma 1's; None below `MIN_THEORY_POINTS` of them."""
     rows = [row for row in run.rows if all(row.get(name) is not None for name in (MEASURED, LEMMA))]
     if len(rows) < MIN_THEORY_POINTS:
         return None
     measured, lemma = (np.array([row[name] for row in rows]) for name in (MEASURED, LEMMA))
-    told = [f"Lemma 1 {_correlation(lemma, measured)}"]
+    told = [f"Lemma 1 with the measured change {_correlation(lemma, measured)}"]
     for title, name in THEOREMS:
         having = [row for row in rows if row.get(name) is not None]
         covariance, fall = (
             np.array([sign * row[key] for row in having]) for sign, key in ((1, name), (-1, MEASURED))
         )
         if len(having) >= MIN_THEORY_POINTS:
-            told.append(f"{title} {_correlation(covariance, fall)}")
+            told.append(f"{title} with the measured fall {_correlation(covariance, fall)}")
     ends = np.array([min(lemma.min(), measured.min()), max(lemma.max(), measured.max())])
     picture = {
         "xs": _shortened(lemma),
@@ -157,7 +157,7 @@ def theory_view(run: RunRecord) -> TheoryView | None:
         "yTitle": "measured, nats",
         "curve": {"xs": _shortened(ends), "ys": _shortened(ends)},
     }
-    note = f"Correlation with the measured change over {len(rows)} steps: {', '.join(told)}."
+    note = f"Correlation over {len(rows)} steps: {', '.join(told)}."
     return TheoryView(note=note, charts={"theory-dots": picture})
 
 

@@ -118,6 +118,7 @@ HEALTH = Section(
             lines=(
                 bold("policy/approx_kl_k3", "KL (k3)", "blue"),
                 plain("policy/absolute_log_ratio", "|log ratio|", "quiet"),
+                plain("policy/reference_kl", "KL to the reference", "teal"),
             ),
             from_zero=True,
         ),
