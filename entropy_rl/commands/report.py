@@ -26,5 +26,7 @@ class Report:
     """Tokens of recorded responses in the page, about 30 bytes each; of more, steps are left out evenly."""
 
     def run(self) -> None:
+        if self.max_tokens < 1:
+            raise ValueError(f"--max-tokens must be at least 1, got {self.max_tokens}; leave it out")
         run = RunRecord.load(self.folder)
         print(write_page(run, self.output or run.path / "report.html", max_tokens=self.max_tokens))

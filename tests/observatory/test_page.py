@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from entropy_rl.cli import main
 from entropy_rl.observability.metric_names import metric_of
 from entropy_rl.observability.rollout_records import write_rollouts
 from entropy_rl.observability.run_record import RunRecord
@@ -349,6 +350,26 @@ def test_the_head_tells_how_far_a_run_is_and_where_its_numbers_went(tmp_path):
     by_title = {tile.title: tile for tile in tiles(run)}
     assert by_title["Entropy, nats"].first == "0.651" and by_title["Entropy, nats"].last == "0.0498"
     assert by_title["Held-out pass@8"].first == ""  # measured once, at step 5
+
+
+def test_the_command_writes_one_file_beside_the_run_or_where_it_is_told(tmp_path, capsys):
+    folder = write_run(tmp_path / "run", collapsing_rows(10))
+    main(["report", str(folder)])
+    assert capsys.readouterr().out.strip() == str(folder / "report.html")
+    main(["report", str(folder), "--output", str(tmp_path / "new" / "page.html"), "--max-tokens", "100"])
+    assert (tmp_path / "new" / "page.html").read_bytes() == (folder / "report.html").read_bytes()
+
+
+def test_the_command_refuses_a_folder_without_a_run_and_a_page_without_tokens(tmp_path, capsys):
+    folder = write_run(tmp_path / "run", collapsing_rows(10))
+    for wrong, told in (
+        ([str(tmp_path)], "metrics.jsonl"),
+        ([str(folder), "--max-tokens", "0"], "--max-tokens"),
+    ):
+        with pytest.raises(SystemExit):
+            main(["report", *wrong])
+        assert told in capsys.readouterr().err
+    assert not (folder / "report.html").exists()
 
 
 def test_a_built_package_holds_the_page(tmp_path):

@@ -8,6 +8,7 @@ import time
 import pytest
 from rich.console import Console
 
+from entropy_rl.cli import main
 from entropy_rl.observability.run_record import METRICS_FILE, SUMMARY_FILE, RunRecord
 from entropy_rl.observatory.diagnosis import diagnose
 from entropy_rl.observatory.follower import MetricsFollower
@@ -138,6 +139,17 @@ def test_a_young_run_says_that_it_compiles(tmp_path):
 def test_a_folder_that_holds_no_run_is_refused(tmp_path):
     with pytest.raises(ValueError, match="config.json or metrics.jsonl"):
         Watch(tmp_path, console(80)[0])
+
+
+def test_the_command_shows_a_run_once_and_refuses_what_is_none(tmp_path, capsys):
+    folder = write_run(tmp_path / "a_run", collapsing_rows(10))
+    main(["watch", str(folder), "--once"])
+    seen = capsys.readouterr().out
+    assert seen.startswith("a_run  step 10/40") and "\x1b" not in seen
+    for wrong in ([str(tmp_path / "none"), "--once"], [str(folder), "--seconds", "0"]):
+        with pytest.raises(SystemExit):
+            main(["watch", *wrong])
+    assert "--seconds must be positive" in capsys.readouterr().err
 
 
 def followed(folder, *, terminal: bool) -> tuple[str, list[float]]:
