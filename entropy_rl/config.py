@@ -124,6 +124,7 @@ class Evaluation(Schedule):
             sampling=GREEDY if greedy else self.sampling,
             num_samples=num_samples,
             prompts_per_wave=prompts_of_shard * num_shards,
+            watches_logits=False,
         )
 
 
@@ -269,6 +270,7 @@ class RunConfig:
             num_samples=self.batch.samples_per_prompt,
             max_new_tokens=self.task.max_response_tokens,
             prompts_per_wave=self.batch.prompts_per_wave,
+            watches_logits=True,
         )
 
     def evaluation_sampler(self, policy: Policy, tokenizer: Tokenizer, *, greedy: bool = False) -> Sampler:

@@ -1,7 +1,11 @@
 """Metrics of a step that come from the host: rewards, lengths, seconds, throughput."""
 
+from functools import reduce
+from operator import add
+
 from entropy_rl.evaluation import RolloutGrades
 from entropy_rl.observability.clock import Clock
+from entropy_rl.sampler import LogitHealth
 from entropy_rl.step_batch import Collected
 from entropy_rl.training.learner import TrainState
 
@@ -24,6 +28,11 @@ def sample_metrics(graded: RolloutGrades | None) -> dict[str, float | int]:
         "length/truncated_fraction": float(graded.truncated_PG.mean()),
         **grades.details,
     }
+
+
+def health_metrics(seen: list[LogitHealth]) -> dict[str, float]:
+    """What the logits looked like in all generation batches of the step; nothing of none."""
+    return reduce(add, seen).metrics() if seen else {}
 
 
 def time_metrics(clock: Clock, collected: Collected) -> dict[str, float | int]:

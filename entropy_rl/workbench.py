@@ -1,7 +1,7 @@
 """What steps work with, and the step itself: prompts -> rollout -> rewards -> updates -> metrics."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import jax
@@ -15,10 +15,10 @@ from entropy_rl.data.prompt_files import ReadReport
 from entropy_rl.evaluation import grade_rollout
 from entropy_rl.observability.clock import Clock
 from entropy_rl.parallelism import batch_sharding, held_rows, to_global
-from entropy_rl.sampler import Sampler
+from entropy_rl.sampler import LogitHealth, Sampler
 from entropy_rl.starting_policy import starting_policy
 from entropy_rl.step_batch import Collected, Generation, fill, whole
-from entropy_rl.step_metrics import no_updates, sample_metrics, time_metrics
+from entropy_rl.step_metrics import health_metrics, no_updates, sample_metrics, time_metrics
 from entropy_rl.stored_policy import StoredPolicy
 from entropy_rl.training.groups import GroupPool
 from entropy_rl.training.learner import Learner, TrainState
@@ -147,6 +147,7 @@ def collect(
 ) -> Collected:
     """Prompts -> rollout -> rewards: once, or with dynamic sampling until there is enough to learn from."""
     config, params = bench.config, state.learned.params
+    seen: list[LogitHealth] = []
 
     @cache
     def working():  # freed on return: updates need its memory
@@ -161,19 +162,21 @@ def collect(
             prompts = (batch.prompt_ids_PS, batch.prompt_mask_PS, batch.prompt_id_P)
             prompts = to_global(prompts, bench.placement)
             key = config.sampler_key(step, number)
-            rollout = bench.sampler(working_params, *prompts, key, on_pause=on_pause)
+            rollout = bench.sampler(working_params, *prompts, key, on_pause=on_pause, on_health=seen.append)
             jax.block_until_ready(rollout)
         with clock("reward"):
             graded = grade_rollout(rollout, batch.prompts, bench.start.tokenizer, grader, bench.placement)
         return Generation(prompt_id_P=batch.prompt_id_P, rollout=rollout, graded=graded)
 
     if config.dynamic_sampling is None:
-        return whole(generate(0), config.batch.updates_per_step)
-    return fill(
-        config.dynamic_sampling,
-        state.surplus,
-        generate,
-        step=step,
-        prompts_per_step=config.batch.prompts_per_step,
-        prompts_per_update=config.batch.prompts_per_update,
-    )
+        collected = whole(generate(0), config.batch.updates_per_step)
+    else:
+        collected = fill(
+            config.dynamic_sampling,
+            state.surplus,
+            generate,
+            step=step,
+            prompts_per_step=config.batch.prompts_per_step,
+            prompts_per_update=config.batch.prompts_per_update,
+        )
+    return replace(collected, metrics=collected.metrics | health_metrics(seen))

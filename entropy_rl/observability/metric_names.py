@@ -187,15 +187,19 @@ METRICS: dict[str, Metric] = {
         "nats", "mean over groups of Cov(logp, advantage) of whole responses, per token (Theorem 2)"
     ),
     "logits/max_probability": _metric(
-        "fraction", "mean probability of the likeliest token at the sampling temperature, sampler's logits"
+        "fraction", "mean probability of the likeliest token, by the sampler; first response to each prompt"
     ),
-    "logits/gap": _metric("nats", "mean gap of the two largest logits, over the sampling temperature"),
+    "logits/gap": _metric(
+        "nats", "mean gap of the two largest logits over the sampling temperature, same draws"
+    ),
     **{
-        f"logits/top_{n}": _metric("fraction", f"mean probability of the token of rank {n}, same logits")
+        f"logits/top_{n}": _metric("fraction", f"mean probability of the token of rank {n}, same draws")
         for n in range(1, 6)
     },
     "sampler/stop_suppressed_fraction": _metric(
-        "fraction", "draws before min_new_tokens at which a stop token was the likeliest", "lower"
+        "fraction",
+        "of these draws before min_new_tokens, those with a stop token the likeliest",
+        "lower",
     ),
     "sampler/stop_suppressed_mass": _metric(
         "fraction", "mean probability of stop tokens at those draws, before they were forbidden", "lower"

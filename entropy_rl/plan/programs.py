@@ -94,6 +94,7 @@ class Programs:
             num_samples=batch.samples_per_prompt,
             max_new_tokens=self.job.responses.longest,
             prompts_per_wave=batch.prompts_per_wave,
+            watches_logits=True,
         )
 
     @cached_property

@@ -8,6 +8,7 @@ from jaxtyping import Array, Bool, Int32
 
 from entropy_rl.models.policy import Params
 from entropy_rl.sampler import wave as programs
+from entropy_rl.sampler.health import LogitHealth
 from entropy_rl.sampler.settings import SamplerSettings
 from entropy_rl.sampler.working import differs, working_params
 from entropy_rl.types import Rollout
@@ -43,11 +44,13 @@ class Sampler(SamplerSettings):
         *,
         on_pause: Callable[[], None] = lambda: None,
         on_tokens: Look = _look_away,
+        on_health: Callable[[LogitHealth], None] = lambda health: None,
     ) -> Rollout:
         """Rollout of P prompts (left padded) under `working_params`; `key` holds the run's seed and the step.
 
         `on_pause` is called whenever the devices have ended a call; what it raises ends the rollout.
         `on_tokens` sees what each call has drawn, and before the first one the tokens of the prefill.
+        `on_health` is told at the end what the logits looked like, where the sampler watches them.
         """
         prompts = (prompt_ids_PS, prompt_mask_PS, prompt_id_P)
         num_prompts = len(prompt_id_P)
@@ -56,6 +59,9 @@ class Sampler(SamplerSettings):
         for start in range(0, num_prompts, size):
             mine = prompts if size == num_prompts else programs.take_wave(self, prompts, start, size)
             waves.append(self._sample(working, mine, key, on_pause, on_tokens))
+        if self.watches_logits:
+            sums = jax.device_get(programs.join_health(self, waves, num_prompts))
+            on_health(LogitHealth.of(*sums, self.sampling, self.stop_ids))
         ids_PGT, mask_PGT, behavior_logp_PGT, logp_PGT = programs.join_waves(self, waves, num_prompts)
         return Rollout(
             prompt_ids_PS=prompt_ids_PS,

@@ -29,6 +29,8 @@ class SamplerSettings:
     tokens_per_call: int = 512
     """Most tokens of a response that one call to the devices decodes. After each the host may look and may
     stop, since all rows have ended or since the machine is about to be taken away. No token depends on it."""
+    watches_logits: bool = False
+    """Whether sums are kept of what the logits look like (`LogitHealth`). No token depends on it."""
 
     def __post_init__(self):
         if min(self.max_new_tokens, self.num_samples, self.tokens_per_call) < 1:

@@ -15,6 +15,7 @@ from entropy_rl.models.cache import Cache, Prefix
 from entropy_rl.models.policy import Params
 from entropy_rl.parallelism import SAMPLING_RULES, constrain
 from entropy_rl.sampler.draw import draw, token_uniforms
+from entropy_rl.sampler.health import NUM_SUMS, draw_sums
 from entropy_rl.sampler.settings import SamplerSettings
 from entropy_rl.types import tree_of_arrays
 
@@ -49,6 +50,8 @@ class Responses:
     done_B: Bool[Array, " B"]
     num_drawn: Int32[Array, ""]
     """Tokens drawn for every row that has not ended before."""
+    health_PN: Float[Array, "P N"] | None
+    """Sums over the draws of each prompt's first response; None where nobody watches the logits."""
 
 
 def segment_sizes(max_new_tokens: int) -> list[int]:
@@ -94,6 +97,7 @@ def prefill_wave(
         logp_BT=jnp.zeros((batch, num_tokens), jnp.float32),
         done_B=jnp.zeros(batch, bool),
         num_drawn=jnp.int32(0),
+        health_PN=jnp.zeros((batch // group, NUM_SUMS), jnp.float32) if sampler.watches_logits else None,
     )
     logits_PV = policy.logits(params, last_hidden_PD)
     logits_BV = jnp.repeat(logits_PV, group, axis=0, total_repeat_length=batch)
@@ -156,6 +160,17 @@ def join_waves(sampler: SamplerSettings, waves: list[Responses], num_prompts: in
     return _by_rows(sampler, tuple(joined(name) for name in names))
 
 
+@partial(jax.jit, static_argnums=(0, 2))
+def join_health(
+    sampler: SamplerSettings, waves: list[Responses], num_prompts: int
+) -> tuple[Float[Array, "P N"], Bool[Array, "P T"]]:
+    """The sums of the first prompts of these waves, and which tokens they are of; whole on every device."""
+    sum_PN = jnp.concatenate([wave.health_PN for wave in waves])[:num_prompts]
+    mask_PT = jnp.concatenate([wave.mask_BT[:: sampler.num_samples] for wave in waves])[:num_prompts]
+    mesh = sampler.policy.mesh
+    return constrain(sum_PN, (None, None), mesh), constrain(mask_PT, (None, None), mesh)
+
+
 def _by_rows(sampler: SamplerSettings, tree):
     """Every array cut along its first axis, which is of prompts or of their responses."""
 
@@ -180,7 +195,7 @@ def _draw_next(
         forbidden_V = is_stop_V & (t < sampling.min_new_tokens)
     uniform_2B = jax.lax.dynamic_index_in_dim(uniform_2BT, t, axis=2, keepdims=False)
     drawn = draw(_whole_rows(sampler, logits_BV), uniform_2B.T, sampling, forbidden_V)
-    token_B, behavior_logp_B, logp_B = _by_rows(sampler, drawn)
+    token_B, behavior_logp_B, logp_B = drawn = _by_rows(sampler, drawn)
     alive_B = ~responses.done_B
 
     def put(x_BT, value_B, otherwise):
@@ -194,8 +209,29 @@ def _draw_next(
         logp_BT=put(responses.logp_BT, logp_B, 0.0),
         done_B=responses.done_B | jnp.any(token_B[:, None] == stop_ids[None], axis=-1),
         num_drawn=t + 1,
+        health_PN=None if responses.health_PN is None else _health(sampler, logits_BV, drawn, responses),
     )
     return _by_rows(sampler, after)
+
+
+def _health(
+    sampler: SamplerSettings, logits_BV: Float[Array, "B V"], drawn: tuple[Array, ...], responses: Responses
+) -> Float[Array, "P N"]:
+    """The sums, one draw further. The logits are as the policy returned them, before the rows were moved."""
+
+    def first(x):
+        return _by_rows(sampler, x.reshape(-1, sampler.num_samples, *x.shape[1:])[:, 0])
+
+    token_B, _, logp_B = drawn
+    seen_PN = draw_sums(
+        _whole_rows(sampler, first(logits_BV)),
+        first(token_B),
+        first(logp_B),
+        sampler.sampling,
+        sampler.stop_ids,
+        responses.num_drawn,
+    )
+    return responses.health_PN + jnp.where(first(responses.done_B)[:, None], 0, seen_PN)
 
 
 def _whole_rows(sampler: SamplerSettings, logits_BV: Float[Array, "B V"]) -> Float[Array, "B V"]:

@@ -56,9 +56,16 @@ def cut(x, *spec):
 
 @pytest.fixture(scope="module")
 def alone():
-    """The rollout of one device."""
-    sampler, params, arrays = on_mesh(MeshConfig())
-    return sampler(params, *arrays, jax.random.key(0))
+    """The rollout of one device, and what its logits looked like."""
+    return watched(*on_mesh(MeshConfig(), sampling=Sampling(min_new_tokens=2), watches_logits=True))
+
+
+def watched(sampler, params, arrays):
+    """(Rollout, health) of the prompts under the parameters of training."""
+    seen = []
+    working = sampler.working_params(params)
+    rollout = sampler(working, *arrays, jax.random.key(0), on_health=seen.append)
+    return rollout, seen[0]
 
 
 @pytest.mark.parametrize(
@@ -71,11 +78,19 @@ def alone():
     ids=str,
 )
 def test_a_mesh_draws_the_tokens_of_one_device_in_waves_or_at_once(mesh_config, prompts_per_wave, alone):
-    sampler, params, arrays = on_mesh(mesh_config, prompts_per_wave=prompts_per_wave)
-    rollout = sampler(sampler.working_params(params), *arrays, jax.random.key(0))
+    alone, health_alone = alone
+    on_it = on_mesh(
+        mesh_config,
+        prompts_per_wave=prompts_per_wave,
+        sampling=Sampling(min_new_tokens=2),
+        watches_logits=True,
+    )
+    rollout, health = watched(*on_it)
     np.testing.assert_array_equal(rollout.response_ids_PGT, alone.response_ids_PGT)
     np.testing.assert_array_equal(rollout.response_mask_PGT, alone.response_mask_PGT)
     np.testing.assert_allclose(rollout.logp_PGT, alone.logp_PGT, atol=1e-5)
+    assert health.num_draws == health_alone.num_draws == rollout.response_mask_PGT[:, 0].sum()
+    np.testing.assert_allclose(health.sum_N, health_alone.sum_N, rtol=1e-5)
     for leaf in jax.tree.leaves(rollout):
         assert leaf.sharding.is_equivalent_to(batch_sharding(mesh_config.build()), leaf.ndim)
 
