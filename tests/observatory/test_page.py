@@ -35,6 +35,7 @@ from entropy_rl.observatory.page.facts import in_words, status, tiles
 from entropy_rl.observatory.page.findings import theory_view
 from entropy_rl.observatory.page.rollouts import rollouts_data, visible
 from entropy_rl.observatory.page.sections import SECTIONS
+from entropy_rl.observatory.probes import Probes
 from tests.observatory.page_runs import (
     CONFIG,
     HOSTILE,
@@ -203,6 +204,18 @@ def test_every_verdict_stands_in_the_page_with_evidence_and_advice(tmp_path):
     for verdict in verdicts:
         assert {verdict.check, verdict.evidence} <= set(words)
         assert verdict.advice == "" or verdict.advice in words
+
+
+def test_what_a_look_at_the_policy_told_is_judged_in_the_page(tmp_path):
+    folder = write_run(tmp_path / "run", collapsing_rows(10))
+    evidence = [
+        verdict.evidence
+        for verdict in diagnose(RunRecord.load(folder), probes=Probes(entropy_bonus_change_nats=-0.123))
+        if "-0.123" in verdict.evidence
+    ]
+    assert len(evidence) == 1 and evidence[0] not in Outline(rendered(folder)).words
+    page = rendered(folder, probes=Probes(entropy_bonus_change_nats=-0.123))
+    assert evidence[0] in Outline(page).words
 
 
 def test_the_law_is_in_the_page_with_its_picture(whole):
