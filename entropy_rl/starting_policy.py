@@ -39,7 +39,7 @@ def starting_policy(config: RunConfig) -> StoredPolicy:
     All processes of a run call it together; the folder of kept policies must be one that all of them see.
     """
     if config.warm_start is None:
-        return _before_warm_start(config)
+        return policy_before_warm_start(config)
     kept = warm_start_folder(config)
     is_kept = share(np.array((kept / "config.json").is_file()))[0]
     if not is_kept:
@@ -78,13 +78,18 @@ def warm_start_folder(config: RunConfig) -> Path:
     return config.warm_start.cache_folder / f"warm-start-{digest_of_main[:12]}"
 
 
+def demonstration_pairs(config: RunConfig) -> list[tuple[str, str]]:
+    """(Prompt text, completion text) of all that the warm start of these settings learns from."""
+    settings = config.warm_start
+    if settings.demonstrations_file is None:
+        return config.task.demonstrations(settings.num_demonstrations, config.seed)
+    return read_text_pairs(settings.demonstrations_file)
+
+
 def make_warm_start(config: RunConfig, output: Path) -> None:
     """Trains on demonstrations and writes a Hugging Face folder; all processes take part, one writes."""
-    start, settings = _before_warm_start(config), config.warm_start
-    if settings.demonstrations_file is None:
-        pairs = config.task.demonstrations(settings.num_demonstrations, config.seed)
-    else:
-        pairs = read_text_pairs(settings.demonstrations_file)
+    start, settings = policy_before_warm_start(config), config.warm_start
+    pairs = demonstration_pairs(config)
     with Bar("warm start", total=settings.num_steps, shown=is_main()) as bar:
         params = warm_start(
             start.policy,
@@ -112,7 +117,8 @@ def _write_whole(stored: StoredPolicy, output: Path) -> None:
             whole.replace(output)
 
 
-def _before_warm_start(config: RunConfig) -> StoredPolicy:
+def policy_before_warm_start(config: RunConfig) -> StoredPolicy:
+    """The policy that is pretrained, or random, on the run's mesh."""
     if config.policy.directory is not None:
         _check_architecture(config.policy)
         return load_policy(config, config.policy.directory)
