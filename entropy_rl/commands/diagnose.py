@@ -30,6 +30,8 @@ class Diagnose:
     """Folder of a run."""
     policy: Path | None = None
     """Probe this policy too: the folder of a run with checkpoints, or a Hugging Face folder."""
+    repetition_penalty: float = 1.0
+    """With --policy: tell what a repetition penalty of this size would take away. The sampler has none."""
     json: Path | None = None
     """Write the verdicts to this file as JSON."""
     markdown: Path | None = None
@@ -52,7 +54,7 @@ class Diagnose:
             return None
         from entropy_rl.policy_probes import probe_policy  # loads jax, which nothing else here needs
 
-        return probe_policy(record, self.policy)
+        return probe_policy(record, self.policy, repetition_penalty=self.repetition_penalty)
 
 
 def _steps(record: RunRecord) -> str:

@@ -49,6 +49,15 @@ def test_losses_and_rewards_of_every_step_are_those_of_one_device(runs, name):
 
 
 @pytest.mark.parametrize("name", ["eight", "two"])
+def test_the_theory_is_measured_on_the_same_tokens_with_the_same_numbers(runs, name):
+    expected, got = (RunRecord.load(runs / which).rows[0] for which in ("one", name))
+    names = {metric for metric in expected if metric.startswith("theory/")}
+    assert len(names) == 6 and expected["theory/tokens"] > 0
+    for metric in names:
+        np.testing.assert_allclose(got[metric], expected[metric], rtol=1e-4, atol=1e-5, err_msg=metric)
+
+
+@pytest.mark.parametrize("name", ["eight", "two"])
 def test_every_update_selects_the_tokens_one_device_selects(runs, name):
     expected, got = (np.load(runs / f"{which}.npz") for which in ("one", name))
     assert len(expected["selected"]) == (20 if is_tiny(runs) else 10)
