@@ -66,9 +66,11 @@ function responseCard(response) {
   const selected = new Set(response.selected);
   response.tokens.forEach((place, n) => {
     const token = make("span", { class: selected.has(n) ? "token selected" : "token" });
-    token.textContent = ROLLOUTS.tokens[place][1];
+    // Ends of lines stay outside, or the outline of a token would go on in the next line.
+    const [, inside, ends] = /^([^]*?)(\n*)$/.exec(ROLLOUTS.tokens[place][1]);
+    token.textContent = inside;
     paint(token, response, n);
-    text.append(token);
+    text.append(token, ends);
   });
   walkable(text, response);
   return make("li", {}, head, make("div", { class: "text prompt", tabindex: 0, role: "group", "aria-label": "Prompt" }, response.prompt), text);
@@ -97,6 +99,11 @@ function walkable(text, response) {
   });
 }
 
+const MEANINGS = {
+  entropy: "the stronger the colour, the more uncertain the policy was",
+  covariance: "purple lowers the entropy, green raises it",
+};
+
 function showScale() {
   const stops = Array.from({ length: 21 }, (_, n) => css(colourAt(STATE.colour, n / 20)));
   const bar = make("div", { class: "bar" });
@@ -105,6 +112,7 @@ function showScale() {
   marks[0].prepend(STATE.colour === "covariance" ? "\u2264 " : "");
   marks.at(-1).prepend("\u2265 ");
   marks.at(-1).append(" nats");
+  document.getElementById("meaning").textContent = MEANINGS[STATE.colour];
   document.getElementById("scale").replaceChildren(bar, make("div", { class: "marks" }, ...marks));
 }
 
