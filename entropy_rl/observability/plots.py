@@ -131,7 +131,9 @@ def legend_of_runs(figure: Figure, labels: Sequence[str]) -> None:
     """Names the runs of a figure in their colours, above it."""
     styles = [panels.run_style(number) for number in range(len(labels))]
     lines = [Line2D([], [], color=color, ls=style, lw=2.5) for color, style in styles]
-    figure.legend(lines, labels, loc="outside upper left", ncols=min(4, len(labels)), fontsize=10)
+    longest = max(map(len, labels), default=0)
+    num_columns = max(1, min(4, len(labels), int(12 * figure.get_figwidth()) // (longest + 7)))
+    figure.legend(lines, labels, loc="outside upper left", ncols=num_columns, fontsize=10)
 
 
 def label_steps(*bottom_row: Axes) -> None:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+from jaxtyping import Float
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
 from entropy_rl.observability import plot_panels as panels
@@ -48,7 +50,7 @@ def draw_prediction(prediction: Prediction, name: str, output: Path) -> Path:
         return save_figure(figure, output / "prediction.png")
 
 
-def law_panel(axes: Axes, law: Law):
+def law_panel(axes: Axes, law: Law) -> PathCollection:
     """R over entropy with the law, its band and its ceiling; returns the points, which a colour bar reads."""
     course = law.course
     heading(axes, f"Law of {course.measure}", formula(law))
@@ -84,15 +86,17 @@ def law_panel(axes: Axes, law: Law):
     return points
 
 
-def law_curve(axes: Axes, law: Law, color: str, *, style: str = "-", label: str | None = None):
-    """The law and its band, dotted below the entropies seen; returns the band's bounds."""
+def law_curve(
+    axes: Axes, law: Law, color: str, *, style: str = "-"
+) -> tuple[Float[np.ndarray, " points"], Float[np.ndarray, " points"]]:
+    """The law and its band, dotted below the entropies seen; returns the band's bounds, low and high."""
     seen = law.course.entropy
     entropy = np.linspace(0.0, 1.02 * float(seen.max()), NUM_CURVE_POINTS)
     low, high = law.band(entropy)
     axes.fill_between(entropy, low, high, color=color, alpha=0.13, lw=0)
     within = entropy >= seen.min()
     success = law.predict(entropy)
-    axes.plot(entropy[within], success[within], color=color, lw=2.0, ls=style, label=label, zorder=2)
+    axes.plot(entropy[within], success[within], color=color, lw=2.0, ls=style, zorder=2)
     axes.plot(entropy[~within], success[~within], color=color, lw=1.6, ls=(0, (1, 1.6)), zorder=2)
     return low, high
 

@@ -12,6 +12,7 @@ from matplotlib.image import imread
 from entropy_rl.cli import main
 from entropy_rl.observability.metric_names import metric_of
 from entropy_rl.observability.plot_panels import COVARIANCE_LEVELS
+from entropy_rl.observability.plots import legend_of_runs
 from entropy_rl.observability.run_record import RunRecord
 from entropy_rl.observatory import pictures
 from entropy_rl.observatory.theory_pictures import correlation, draw_theory, paired
@@ -148,3 +149,11 @@ def test_the_theory_is_paired_over_the_steps_that_have_both_sides(tmp_path):
 
 def test_all_that_is_drawn_is_in_the_legend_of_metrics():
     assert all(metric_of(name) for name, *_ in pictures.CURVES)
+
+
+@pytest.mark.parametrize(("length", "num_columns"), [(5, 4), (30, 3), (90, 1)])
+def test_legends_of_long_labels_have_fewer_columns(length, num_columns):
+    figure = Figure(figsize=(11.0, 3.0))
+    legend_of_runs(figure, [str(number) * length for number in range(5)])
+    (legend,) = figure.legends
+    assert len(legend.texts) == 5 and legend._ncols == num_columns

@@ -86,12 +86,12 @@ def test_persistence_of_long_noise_is_that_of_its_recursion(rho):
 def test_the_bootstrap_spreads_as_lines_of_new_noise_do():
     x = np.linspace(1, 2, 211)
     truth = Line(slope=np.array(-0.25), intercept=np.array(0.75))
-    drawn = np.stack([truth.at(x) + noise(211, 0.7, 0.02, seed) for seed in range(400)])
+    drawn = np.stack([truth.at(x) + noise(211, 0.7, 0.02, seed) for seed in range(300)])
     expected = huber_line(x, drawn).slope.std()
     spread = [
-        bootstrap_lines(x, y, huber_line(x, y), num_resamples=200, seed=0).slope.std() for y in drawn[:20]
+        bootstrap_lines(x, y, huber_line(x, y), num_resamples=200, seed=0).slope.std() for y in drawn[:11]
     ]
-    assert np.mean(spread) == pytest.approx(expected, rel=0.2)
+    assert np.mean(spread) == pytest.approx(expected, rel=0.25)
 
 
 def test_the_bootstrap_repeats_itself_by_its_seed():
