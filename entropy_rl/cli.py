@@ -24,6 +24,7 @@ COMMANDS = {
     "diagnose": "Check a run for all that ruins entropy: verdicts, evidence, what to change.",
     "report": "Write one HTML page of a run: curves, verdicts, the law, responses token by token.",
     "watch": "Follow a run in the terminal while it goes.",
+    "study": "Compare methods: tune each alike, then measure all on fresh seeds and problems.",
     "export": "Write the policy of a run as a Hugging Face folder, which transformers loads.",
     "bench": "Time the parts of a training step.",
 }

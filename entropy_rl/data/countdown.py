@@ -7,6 +7,7 @@ a held-out problem into training.
 
 import hashlib
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -97,15 +98,7 @@ class CountdownSpace:
 
     def distinct_problems(self, num: int, seed: int, split: Split) -> list[CountdownProblem]:
         """The first `num` different problems of a seed. Raises ValueError when the space has fewer."""
-        found: dict[CountdownProblem, None] = {}
-        for index in range(1000 + 50 * num):
-            found.setdefault(self.problem(seed, index, split))
-            if len(found) == num:
-                return list(found)
-        raise ValueError(
-            f"{num} different {split} problems were asked for; {self} gave only {len(found)}; "
-            "ask for fewer, or raise num_numbers, max_number or max_target"
-        )
+        return list(_distinct_problems(self, num, seed, split))
 
     def demonstrations(
         self, num: int, seed: int, right_fraction: float
@@ -122,6 +115,21 @@ class CountdownSpace:
             wants_right = rng.random() < right_fraction
             pairs.append((problem, render(_expression_for(problem, rng, reaches_target=wants_right))))
         return pairs
+
+
+@cache  # a study asks for the same ones run after run
+def _distinct_problems(
+    space: CountdownSpace, num: int, seed: int, split: Split
+) -> tuple[CountdownProblem, ...]:
+    found: dict[CountdownProblem, None] = {}
+    for index in range(1000 + 50 * num):
+        found.setdefault(space.problem(seed, index, split))
+        if len(found) == num:
+            return tuple(found)
+    raise ValueError(
+        f"{num} different {split} problems were asked for; {space} gave only {len(found)}; "
+        "ask for fewer, or raise num_numbers, max_number or max_target"
+    )
 
 
 def random_expression(numbers: tuple[int, ...], rng: np.random.Generator) -> Node:

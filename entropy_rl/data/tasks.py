@@ -72,10 +72,15 @@ class CountdownTask(Task):
     """Different problems to evaluate on."""
     seed: int = 0
     """Decides which problems are drawn."""
+    part: int = 0
+    """Which part of the seed's problems is taken: parts of equal sizes share none, to tune on one and to
+    measure on another."""
     right_demonstration_fraction: float = 0.15
     """Share of demonstrations that reach the target; the others are only valid."""
 
     def __post_init__(self):
+        if self.part < 0:
+            raise ValueError(f"part must be 0 or more; got {self.part}; 0 takes the seed's first problems")
         if not 0 <= self.right_demonstration_fraction <= 1:
             raise ValueError(
                 f"right_demonstration_fraction must lie in [0, 1]; got {self.right_demonstration_fraction}; "
@@ -109,7 +114,8 @@ class CountdownTask(Task):
         yield CountdownGrader()
 
     def _prompts(self, split: Split, num: int, first_id: int) -> list[Prompt]:
-        problems = self.space.distinct_problems(num, self.seed, split)
+        until = (self.part + 1) * num
+        problems = self.space.distinct_problems(until, self.seed, split)[until - num :]
         return [
             Prompt(
                 prompt_id=prompt_id,

@@ -1,0 +1,128 @@
+"""The table of a study, in Markdown: standings, the claim, the law, and what tuning saw."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from entropy_rl.observability.json_files import write_atomically
+from entropy_rl.observatory.law import Interval
+from entropy_rl.study.curves import AVERAGE, PASS, Curves, load_runs
+from entropy_rl.study.design import Study
+from entropy_rl.study.results import findings, law_over_seeds, standings, t_interval
+
+TABLE_FILE = "table.md"
+
+
+def write_table(study: Study, output: Path) -> str:
+    """Writes table.md from the kept curves and tuning.json in a folder, and returns it."""
+    runs = load_runs(output / "final.json")
+    tuning = json.loads((output / "tuning.json").read_bytes())
+    seeds = sorted({run.seed for run in runs})
+    text = "\n".join(
+        [
+            "# Entropy study",
+            "",
+            f"{len(runs)} runs of {runs[0].num_steps} steps: {len(study.methods)} methods on {len(seeds)} "
+            f"seeds. Brackets are 95 % intervals of Student's t over the {len(seeds)} seeds, differences and "
+            f"ratios are to {study.baseline} of the same seed. {sum(run.seconds for run in runs) / 60:.0f} "
+            "minutes of steps, one core each.",
+            "",
+            *_standings(study, runs),
+            "",
+            "## The claim",
+            "",
+            *_findings(study, runs),
+            "",
+            "## The law R = -a exp(H) + b, R the held-out average@8, fitted to each run",
+            "",
+            *_laws(study, runs),
+            "",
+            f"## Tuning: {tuning['rule']}",
+            "",
+            *_tuning(tuning),
+            "",
+        ]
+    )
+    write_atomically(output / TABLE_FILE, text.encode())
+    return text
+
+
+def rows_of(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a Markdown table."""
+    return [f"| {' | '.join(cells)} |" for cells in (headings, ["---"] * len(headings), *rows)]
+
+
+def _standings(study: Study, runs: Sequence[Curves]) -> list[str]:
+    start = [run for run in runs if run.method == study.baseline]
+    before = [t_interval(np.array([run.first(metric) for run in start])) for metric in (AVERAGE, PASS)]
+    rows = [["the warm start", "", "", "", _plain(before[0]), "", _plain(before[1]), ""]]
+    for name, mine in standings(study, runs).items():
+        rows.append(
+            [
+                name,
+                mine.setting,
+                _plain(mine.entropy),
+                "" if mine.entropy_ratio is None else _times(mine.entropy_ratio),
+                _plain(mine.average),
+                _signed(mine.average_difference),
+                _plain(mine.passed),
+                _signed(mine.pass_difference),
+            ]
+        )
+    headings = ("method", "setting", "plateau entropy, nats", "ratio", "average@8", "difference", "pass@8")
+    return rows_of((*headings, "difference"), rows)
+
+
+def _findings(study: Study, runs: Sequence[Curves]) -> list[str]:
+    found = findings(study, standings(study, runs))
+    return rows_of(
+        ("claim", "verdict", "measured"), [[one.claim, one.outcome, one.evidence] for one in found]
+    )
+
+
+def _laws(study: Study, runs: Sequence[Curves]) -> list[str]:
+    rows = []
+    for method in study.methods:
+        try:
+            law = law_over_seeds([run for run in runs if run.method == method.name])
+        except ValueError as error:  # too few points, or an entropy that hardly moves
+            rows.append([method.name, f"not fitted: {error}", "", "", "", ""])
+            continue
+        rows.append(
+            [
+                method.name,
+                *map(_plain, (law.a, law.b, law.ceiling)),
+                f"{law.explained:.2f}",
+                f"{law.num_doubted} of {law.num_runs}",
+            ]
+        )
+    return rows_of(("method", "a", "b", "ceiling b - a", "explained (median)", "fits in doubt"), rows)
+
+
+def _tuning(tuning: dict) -> list[str]:
+    rows = [
+        [
+            method,
+            setting + (" (chosen)" if tuning["chosen"][method] == setting else ""),
+            *(f"{one[key]:.3f}" for key in ("score", "average@8", "pass@8", "plateau_entropy")),
+        ]
+        for method, scores in tuning["scores"].items()
+        for setting, one in scores.items()
+    ]
+    return rows_of(("method", "setting", "score", "average@8", "pass@8", "plateau entropy"), rows)
+
+
+def _plain(interval: Interval) -> str:
+    return f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+
+
+def _times(interval: Interval) -> str:
+    return f"{interval.value:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
+
+
+def _signed(interval: Interval | None) -> str:
+    if interval is None:
+        return ""
+    return f"{interval.value:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]"
