@@ -229,24 +229,25 @@ def test_the_law_is_in_the_page_with_its_picture(whole):
 
 def test_the_theory_is_told_by_its_correlation_with_what_was_measured():
     # Lemma 1 is right up to a factor; Theorem 1 falls as the entropy does; Theorem 2 goes the other way.
-    changes = [-0.3, -0.2, -0.1]
+    falls = [0.3, 0.2, 0.1]
     rows = tuple(
         {
             "step": n,
-            "theory/entropy_change": change,
-            "theory/lemma1": 2 * change,
-            "theory/theorem1_covariance": -change,
-            "theory/theorem2_covariance": change,
+            "theory/entropy_change": -fall,
+            "theory/lemma1": -2 * fall,
+            "theory/theorem1_covariance": fall,
+            "theory/theorem2_covariance": -fall,
         }
-        for n, change in enumerate(changes)
+        for n, fall in enumerate(falls)
     )
     run = RunRecord(path=Path("run"), name="run", config={}, rows=rows)
     view = theory_view(run)
     assert view.note == (
-        "Correlation over 3 steps: Lemma 1 with the measured change 1.00, "
-        "Theorem 1 with the measured fall 1.00, Theorem 2 with the measured fall -1.00."
+        "Correlation with the measured fall over 3 steps: Lemma 1 1.00, Theorem 1 1.00, Theorem 2 -1.00."
     )
-    assert view.charts["theory-dots"]["ys"] == changes
+    picture = view.charts["theory-dots"]
+    assert picture["ys"] == falls and picture["xs"] == [0.6, 0.4, 0.2]
+    assert picture["curve"] == {"xs": [0.1, 0.6], "ys": [0.1, 0.6]}
     assert theory_view(dataclasses.replace(run, rows=rows[:2])) is None
 
 

@@ -10,14 +10,11 @@ from entropy_rl.observability.run_record import RunRecord
 from entropy_rl.observatory.diagnosis import Outcome, Verdict
 from entropy_rl.observatory.law import Course, Law
 from entropy_rl.observatory.page.curves import Columns, short
+from entropy_rl.observatory.theory import FEWEST_POINTS, LEMMA1, TheoryCheck
 
 NUM_CURVE_POINTS = 60
 MAX_DOTS = 800
 """Of the law's picture; of more points every so many are drawn, and all are fitted."""
-
-MEASURED, LEMMA = "theory/entropy_change", "theory/lemma1"
-THEOREMS = (("Theorem 1", "theory/theorem1_covariance"), ("Theorem 2", "theory/theorem2_covariance"))
-MIN_THEORY_POINTS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,36 +132,27 @@ class TheoryView:
 
 
 def theory_view(run: RunRecord) -> TheoryView | None:
-    """Measured changes of entropy against Lemma 1's; None below `MIN_THEORY_POINTS` of them."""
-    rows = [row for row in run.rows if all(row.get(name) is not None for name in (MEASURED, LEMMA))]
-    if len(rows) < MIN_THEORY_POINTS:
+    """Measured falls of entropy against Lemma 1's; None where fewer than three steps measured both."""
+    check = TheoryCheck.of(run)
+    if check.num_points < FEWEST_POINTS:
         return None
-    measured, lemma = (np.array([row[name] for row in rows]) for name in (MEASURED, LEMMA))
-    told = [f"Lemma 1 with the measured change {_correlation(lemma, measured)}"]
-    for title, name in THEOREMS:
-        having = [row for row in rows if row.get(name) is not None]
-        covariance, fall = (
-            np.array([sign * row[key] for row in having]) for sign, key in ((1, name), (-1, MEASURED))
-        )
-        if len(having) >= MIN_THEORY_POINTS:
-            told.append(f"{title} with the measured fall {_correlation(covariance, fall)}")
-    ends = np.array([min(lemma.min(), measured.min()), max(lemma.max(), measured.max())])
+    lemma = check.predicted[LEMMA1]
+    ends = _shortened(np.array([min(lemma.min(), check.falls.min()), max(lemma.max(), check.falls.max())]))
     picture = {
         "xs": _shortened(lemma),
-        "ys": _shortened(measured),
-        "steps": [row["step"] for row in rows],
-        "xTitle": "Lemma 1, nats",
-        "yTitle": "measured, nats",
-        "curve": {"xs": _shortened(ends), "ys": _shortened(ends)},
+        "ys": _shortened(check.falls),
+        "steps": check.steps.tolist(),
+        "xTitle": "fall by Lemma 1, nats",
+        "yTitle": "measured fall, nats",
+        "curve": {"xs": ends, "ys": ends},
     }
-    note = f"Correlation over {len(rows)} steps: {', '.join(told)}."
+    agreements = {"Lemma 1": check.lemma1, "Theorem 1": check.theorem1, "Theorem 2": check.theorem2}
+    told = [
+        f"{name} {'unknown' if agreement is None else f'{agreement.correlation:.2f}'}"
+        for name, agreement in agreements.items()
+    ]
+    note = f"Correlation with the measured fall over {check.num_points} steps: {', '.join(told)}."
     return TheoryView(note=note, charts={"theory-dots": picture})
-
-
-def _correlation(x: np.ndarray, y: np.ndarray) -> str:
-    if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return "unknown, for one of them never differs"
-    return f"{np.corrcoef(x, y)[0, 1]:.2f}"
 
 
 def _shortened(values: np.ndarray) -> list[float | int | None]:
