@@ -147,8 +147,8 @@ def modelled_cost(chip: str, objective: PolicyObjective, compiled=None) -> dict:
     }
     for kind, worst in (("", False), ("_with_ties", True)):
         counts = _count(compiled.as_text(), worst)
-        # At most 128 rows of one-hots (seven prefixes of 16, and 16), a comparison and two conversions each.
-        kernel_ops = counts.histograms * 3 * 128 * NUM_TOKENS / NUM_CHIPS
+        # At most 208 rows of one-hots (12 prefixes of 16, and 16), a comparison and two conversions each.
+        kernel_ops = counts.histograms * 3 * 208 * NUM_TOKENS / NUM_CHIPS
         seconds = (
             counts.bytes / facts.hbm_bytes_per_s
             + kernel_ops / facts.vector_ops

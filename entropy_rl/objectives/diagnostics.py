@@ -5,7 +5,7 @@ from jaxtyping import Array, Bool, Float
 
 from entropy_rl.objectives.divergences import K3
 from entropy_rl.objectives.numerics import as_float, count, log_ratio, masked_mean
-from entropy_rl.objectives.selection import COVARIANCE_QUANTILES, DEFAULT_SELECTOR, Selection, by_name
+from entropy_rl.objectives.selection import DEFAULT_SELECTOR, DESCRIPTION, Selection, by_name
 from pallas_kernels.covariance_selection import CovarianceSelector
 
 Metrics = dict[str, Array]
@@ -25,8 +25,7 @@ def selection_metrics(
     """
     covariance = selection.covariance
     if covariance is None:
-        quantiles = tuple(COVARIANCE_QUANTILES.values())
-        covariance = by_name(selector.distribution(selection.covariance_BT, mask_BT, quantiles=quantiles))
+        covariance = by_name(selector.distribution(selection.covariance_BT, mask_BT, **DESCRIPTION))
     return {
         **{f"covariance/{name}": value for name, value in covariance.items()},
         "selection/candidates": selection.num_candidates,

@@ -18,15 +18,13 @@ from jaxtyping import Array, Bool, Float, Key
 from entropy_rl.objectives.numerics import as_float, count, log_ratio
 from entropy_rl.objectives.quota import exact_quota, parse_fraction
 from entropy_rl.objectives.selection import (
-    COVARIANCE_QUANTILES,
     DEFAULT_SELECTOR,
+    DESCRIPTION,
     MinibatchScope,
     Scope,
     Selection,
 )
 from pallas_kernels.covariance_selection import CovarianceSelector, TokenIdentity
-
-_QUANTILES = tuple(COVARIANCE_QUANTILES.values())
 
 MAX_LOG_RATIO = 20.0
 """PPO clamps d to +-20 before exp; the covariance objectives do not (they follow the paper's code)."""
@@ -120,7 +118,7 @@ class PPOClip(PolicyObjective):
         return False
 
     def _select(self, selector, logp_BT, old_logp_BT, adv_BT, mask_BT, identity, key):
-        covariance = selector.covariance(adv_BT, logp_BT, mask_BT, quantiles=_QUANTILES)
+        covariance = selector.covariance(adv_BT, logp_BT, mask_BT, **DESCRIPTION)
         return Selection.of_nothing(covariance)
 
     def token_loss(self, *, logp_BT, old_logp_BT, adv_BT, mask_BT, selected_BT):
@@ -191,7 +189,7 @@ class ClipCov(PolicyObjective):
             k=quota,
             identity=identity,
             key=key,
-            quantiles=_QUANTILES,
+            **DESCRIPTION,
         )
         return Selection.of(choice, quota, self.scope)
 
@@ -238,7 +236,7 @@ class KLCov(PolicyObjective):
 
     def _select(self, selector, logp_BT, old_logp_BT, adv_BT, mask_BT, identity, key):
         quota = exact_quota(self.fraction, count(mask_BT), at_least_one=self.scope.at_least_one)
-        choice = selector.largest(adv_BT, logp_BT, mask_BT, k=quota, identity=identity, quantiles=_QUANTILES)
+        choice = selector.largest(adv_BT, logp_BT, mask_BT, k=quota, identity=identity, **DESCRIPTION)
         return Selection.of(choice, quota, self.scope)
 
     def token_loss(self, *, logp_BT, old_logp_BT, adv_BT, mask_BT, selected_BT):

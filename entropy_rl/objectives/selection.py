@@ -13,6 +13,19 @@ DEFAULT_SELECTOR = CovarianceSelector()
 
 COVARIANCE_QUANTILES = {"min": 0.0, "q50": 0.5, "q90": 0.9, "q99": 0.99, "q999": 0.999, "max": 1.0}
 """Quantiles of the token covariance, by the names they are logged by."""
+COVARIANCE_TOPS = {
+    "top_0.02_percent": 0.0002,
+    "top_0.2_percent": 0.002,
+    "top_2_percent": 0.02,
+    "top_20_percent": 0.2,
+    "top_50_percent": 0.5,
+}
+"""Shares of the tokens of largest covariance whose means are logged (Table 1), by their names."""
+DESCRIPTION = {
+    "quantiles": tuple(COVARIANCE_QUANTILES.values()),
+    "top_shares": tuple(COVARIANCE_TOPS.values()),
+}
+"""What a selector is asked for beside its choice."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +48,12 @@ Scope = MinibatchScope | MicrobatchScope
 
 
 def by_name(covariance: Distribution) -> dict[str, Float[Array, ""]]:
-    """Mean and quantiles by the names they are logged by."""
-    return {"mean": covariance.mean, **dict(zip(COVARIANCE_QUANTILES, covariance.quantiles_Q, strict=True))}
+    """Mean, quantiles and means of the largest by the names they are logged by."""
+    return {
+        "mean": covariance.mean,
+        **dict(zip(COVARIANCE_QUANTILES, covariance.quantiles_Q, strict=True)),
+        **dict(zip(COVARIANCE_TOPS, covariance.top_means_S, strict=True)),
+    }
 
 
 @tree_of_arrays
@@ -63,7 +80,7 @@ class Selection:
     num_nonfinite: Int32[Array, "*parts"]
     """Valid tokens that can be neither averaged nor selected because they are not finite."""
     covariance: dict[str, Float[Array, "*parts"]] | None
-    """Mean and quantiles over the valid tokens; None of a micro-batch, which is not what is reported on."""
+    """Of `by_name`, over the valid tokens; None of a micro-batch, which is not what is reported on."""
 
     @classmethod
     def of(cls, choice: Choice, quota: Int32[Array, ""], scope: Scope) -> "Selection":

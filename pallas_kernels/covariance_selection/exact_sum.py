@@ -19,22 +19,36 @@ FRACTION_BITS = 30
 
 
 def masked_means(
-    arrays: tuple[Float[Array, "*shape"], ...], mask: Bool[Array, "*shape"], reduction: Reduction
+    arrays: tuple[Float[Array, "*shape"], ...],
+    mask: Bool[Array, "*shape"] | tuple[Bool[Array, "*shape"], ...],
+    reduction: Reduction,
+    *,
+    repeated: tuple[Float[Array, " arrays"], Int32[Array, " arrays"]] | None = None,
 ) -> Float[Array, " arrays"]:
     """The mean of each array over the entries where `mask` is true, in f32; 0 where it is true nowhere.
 
-    Entries under the mask must be finite; there may be 2**31 - 1 of them over all devices (65,536 at most).
+    `mask` may be one for each array. `repeated` are a value and a number for each array, of all devices
+    together: so many entries of that value join those under its mask. Entries must be finite; there may be
+    2**31 - 1 of them over all devices (65,000 at most).
     """
-    arrays = tuple(jnp.where(mask, without_subnormals(x), 0) for x in arrays)
-    exponent_M = _exponent_above(reduction.max(jnp.stack([jnp.max(jnp.abs(x), initial=0) for x in arrays])))
-    sums = [_sum_words(_fixed_point(x, exponent_M[i]), mask) for i, x in enumerate(arrays)]
-    number = sums[0][-1]
-    totals = reduction.sum(jnp.concatenate([*(_limbs(low, high) for low, high, _ in sums), number[None]]))
-    limbs_4M, number = totals[:-1].reshape(-1, 4).T, totals[-1]
-    quotient_M = _divide(*_carry(limbs_4M), jnp.maximum(number, 1))
+    masks = mask if isinstance(mask, tuple) else (mask,) * len(arrays)
+    arrays = tuple(jnp.where(m, without_subnormals(x), 0) for x, m in zip(arrays, masks, strict=True))
+    largest_M = reduction.max(jnp.stack([jnp.max(jnp.abs(x), initial=0) for x in arrays]))
+    if repeated is not None:
+        largest_M = jnp.maximum(largest_M, jnp.abs(without_subnormals(repeated[0])))
+    exponent_M = _exponent_above(largest_M)
+    sums = [_sum_words(_fixed_point(x, exponent_M[i]), masks[i]) for i, x in enumerate(arrays)]
+    totals_M5 = jnp.stack([jnp.append(_limbs(low, high), number) for low, high, number in sums])
+    totals_M5 = reduction.sum(totals_M5)
+    limbs_4M, number_M = totals_M5[:, :4].T, totals_M5[:, 4]
+    if repeated is not None:
+        times_M = repeated[1].astype(jnp.uint32)
+        limbs_4M += _limbs_of_product(_fixed_point(without_subnormals(repeated[0]), exponent_M), times_M)
+        number_M += times_M
+    quotient_M = _divide(*_carry(limbs_4M), jnp.maximum(number_M, 1))
     integer_M = (quotient_M - jnp.uint32(1 << FRACTION_BITS)).astype(jnp.int32)
     mean_M = _times_power_of_two(integer_M.astype(jnp.float32), exponent_M - FRACTION_BITS)
-    return jnp.where(number > 0, without_subnormals(mean_M), 0)
+    return jnp.where(number_M > 0, without_subnormals(mean_M), 0)
 
 
 def _exponent_above(x: Float[Array, "*n"]) -> Int32[Array, "*n"]:
@@ -50,7 +64,7 @@ def _times_power_of_two(x: Float[Array, "*n"], exponent: Int32[Array, "*#n"]) ->
     return x
 
 
-def _fixed_point(x: Float[Array, "*shape"], exponent: Int32[Array, ""]) -> UInt32[Array, "*shape"]:
+def _fixed_point(x: Float[Array, "*shape"], exponent: Int32[Array, "*#shape"]) -> UInt32[Array, "*shape"]:
     """round(x * 2**(30 - exponent)) + 2**30, which lies in [0, 2**31]."""
     scaled = jnp.rint(_times_power_of_two(x, FRACTION_BITS - exponent))
     return scaled.astype(jnp.int32).astype(jnp.uint32) + jnp.uint32(1 << FRACTION_BITS)
@@ -68,8 +82,17 @@ def _sum_words(x: UInt32[Array, "*shape"], mask: Bool[Array, "*shape"]) -> tuple
 
 
 def _limbs(low: UInt32[Array, ""], high: UInt32[Array, ""]) -> UInt32[Array, " 4"]:
-    """A 64-bit number as four digits of 16 bits, lowest first, which 65,536 devices may add up."""
+    """A 64-bit number as four digits of 16 bits, lowest first, which 65,000 devices may add up."""
     return jnp.stack([low & 0xFFFF, low >> 16, high & 0xFFFF, high >> 16])
+
+
+def _limbs_of_product(a_M: UInt32[Array, " M"], b_M: UInt32[Array, " M"]) -> UInt32[Array, "4 M"]:
+    """The 64-bit products as four digits of 16 bits, lowest first, not carried: below 3 * 2**16."""
+    (a0, a1), (b0, b1) = ((x & 0xFFFF, x >> 16) for x in (a_M, b_M))
+    low, middle, other, high = a0 * b0, a0 * b1, a1 * b0, a1 * b1
+    second = (low >> 16) + (middle & 0xFFFF) + (other & 0xFFFF)
+    third = (middle >> 16) + (other >> 16) + (high & 0xFFFF)
+    return jnp.stack([low & 0xFFFF, second, third, high >> 16])
 
 
 def _carry(limbs_4M: UInt32[Array, "4 M"]) -> tuple[UInt32[Array, " M"], UInt32[Array, " M"]]:
@@ -83,7 +106,7 @@ def _carry(limbs_4M: UInt32[Array, "4 M"]) -> tuple[UInt32[Array, " M"], UInt32[
 
 
 def _divide(
-    high_M: UInt32[Array, " M"], low_M: UInt32[Array, " M"], divisor: UInt32[Array, ""]
+    high_M: UInt32[Array, " M"], low_M: UInt32[Array, " M"], divisor: UInt32[Array, " M"]
 ) -> UInt32[Array, " M"]:
     """The low word of floor(number / divisor) by long division in base 2, for divisors below 2**31."""
 

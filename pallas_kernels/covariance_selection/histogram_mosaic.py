@@ -28,7 +28,8 @@ class MosaicHistogram(Histogram):
     """Digits of 8 bits by a Pallas kernel for TPU."""
 
     block_tokens: int = 8192
-    """Tokens of a block, a multiple of 128. VMEM holds about 1,200 bytes a token for seven prefixes."""
+    """Tokens of a block, a multiple of 128. VMEM holds at most 170 bytes a token and prefix: 16 MB
+    for twelve."""
     interpret: bool | pltpu.InterpretParams = False
     """Run the kernel in an interpreter of TPUs, on a machine without one."""
 

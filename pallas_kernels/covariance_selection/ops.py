@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, Int32, Key
 
-from pallas_kernels.covariance_selection.descent import Descent
+from pallas_kernels.covariance_selection.descent import Descent, Ranked
 from pallas_kernels.covariance_selection.exact_sum import masked_means
 from pallas_kernels.covariance_selection.histogram import Histogram, XLAHistogram
 from pallas_kernels.covariance_selection.keys import float_keys, keys_to_float, only, without_subnormals
@@ -28,6 +28,9 @@ class Distribution:
     mean: Float[Array, ""]
     quantiles_Q: Float[Array, " Q"]
     """For each q the entry number floor(q * (N - 1)) in ascending order, counted from 0; 0 if N = 0."""
+    top_means_S: Float[Array, " S"]
+    """For each share s the mean of the floor(s * N) largest, or of the one largest if that is 0; 0 if
+    N = 0."""
     num_nonfinite: Int32[Array, ""]
     """Tokens under the mask whose score is not finite: they are in no mean or quantile of scores."""
 
@@ -85,24 +88,30 @@ class CovarianceSelector:
         mask_BT: Bool[Array, "B T"],
         *,
         quantiles: tuple[float, ...],
+        top_shares: tuple[float, ...] = (),
     ) -> Distribution:
         """The covariance of each token, means over all tokens under the mask, and its distribution."""
 
         def on_device(reduction, x_BT, y_BT, mask_BT):
             score_BT, _ = _token_covariance(x_BT, y_BT, mask_BT, reduction)
-            return self._describe(score_BT, mask_BT, quantiles, reduction)[:2]
+            return self._describe(score_BT, mask_BT, quantiles, top_shares, reduction)[:2]
 
         by_token, whole = self._distribute(on_device, (x_BT, y_BT, mask_BT))
         return Distribution(**by_token, **whole)
 
     def distribution(
-        self, score_BT: Float[Array, "B T"], mask_BT: Bool[Array, "B T"], *, quantiles: tuple[float, ...]
+        self,
+        score_BT: Float[Array, "B T"],
+        mask_BT: Bool[Array, "B T"],
+        *,
+        quantiles: tuple[float, ...],
+        top_shares: tuple[float, ...] = (),
     ) -> Distribution:
         """The distribution of given scores."""
 
         def on_device(reduction, score_BT, mask_BT):
             score_BT = without_subnormals(score_BT)
-            return self._describe(score_BT, mask_BT, quantiles, reduction)[:2]
+            return self._describe(score_BT, mask_BT, quantiles, top_shares, reduction)[:2]
 
         by_token, whole = self._distribute(on_device, (score_BT, mask_BT))
         return Distribution(**by_token, **whole)
@@ -116,6 +125,7 @@ class CovarianceSelector:
         k: Int32[Array, ""],
         identity: TokenIdentity,
         quantiles: tuple[float, ...],
+        top_shares: tuple[float, ...] = (),
     ) -> Choice:
         """The k tokens of largest covariance, or all if there are fewer; ties go to the smaller identity.
 
@@ -125,7 +135,9 @@ class CovarianceSelector:
 
         def on_device(reduction, x_BT, y_BT, mask_BT, sequence_id, position, k):
             score_BT, finite_BT = _token_covariance(x_BT, y_BT, mask_BT, reduction)
-            by_token, whole, num_finite, last = self._describe(score_BT, mask_BT, quantiles, reduction, k)
+            by_token, whole, num_finite, last = self._describe(
+                score_BT, mask_BT, quantiles, top_shares, reduction, k
+            )
             # In descending order what was below is above.
             num_above = num_finite - last.num_below_R - last.num_equal_R
             last = last._replace(key_R=~last.key_R, num_below_R=num_above)
@@ -151,6 +163,7 @@ class CovarianceSelector:
         identity: TokenIdentity,
         key: Key[Array, ""],
         quantiles: tuple[float, ...],
+        top_shares: tuple[float, ...] = (),
     ) -> Choice:
         """k tokens, or all if there are fewer, drawn without replacement from those of `among` (and the mask)
         whose covariance lies in the open window.
@@ -162,7 +175,7 @@ class CovarianceSelector:
 
         def on_device(reduction, x_BT, y_BT, mask_BT, among_BT, sequence_id, position, k, words):
             score_BT, finite_BT = _token_covariance(x_BT, y_BT, mask_BT, reduction)
-            by_token, whole, *_ = self._describe(score_BT, mask_BT, quantiles, reduction)
+            by_token, whole, *_ = self._describe(score_BT, mask_BT, quantiles, top_shares, reduction)
             candidate_BT = finite_BT & among_BT & (window[0] < score_BT) & (score_BT < window[1])
             k = jnp.clip(k, 0, reduction.counts(candidate_BT, finite_BT)[0])
             bits_BT = only(candidate_BT, token_bits(words, sequence_id, position))
@@ -181,19 +194,24 @@ class CovarianceSelector:
     def _descent(self, reduction) -> Descent:
         return Descent(histogram=self.histogram, reduction=reduction)
 
-    def _describe(self, score_BT, mask_BT, quantiles, reduction, k=0):
+    def _describe(self, score_BT, mask_BT, quantiles, top_shares, reduction, k=0):
         """The fields of a `Distribution`, by token and whole; N; and the k-th largest, of one descent."""
         finite_BT = mask_BT & jnp.isfinite(score_BT)
         num_finite, num_nonfinite = reduction.counts(finite_BT, mask_BT & ~finite_BT)
         last = jnp.maximum(num_finite - 1, 0)
-        ranks = [*(_floor_multiply(q, last) for q in quantiles), jnp.clip(num_finite - k, 0, last)]
+        sizes = [jnp.maximum(_floor_multiply(share, num_finite), 1) for share in top_shares]
+        ranks = [_floor_multiply(q, last) for q in quantiles]
+        ranks += [jnp.clip(num_finite - size, 0, last) for size in (*sizes, k)]
         keys_BT = only(finite_BT, float_keys(score_BT))
         ranked = self._descent(reduction).at_ranks(keys_BT.reshape(-1), jnp.stack(ranks))
         values_Q = keys_to_float(ranked.key_R[: len(quantiles)])
+        least = Ranked(*(x[len(quantiles) : -1] for x in tuple(ranked)))
+        mean, top_means_S = _means(score_BT, finite_BT, keys_BT, least, num_finite, sizes, reduction)
         by_token = {"score_BT": jnp.where(mask_BT, jnp.where(finite_BT, score_BT, jnp.nan), 0)}
         whole = {
-            "mean": masked_means((jnp.where(finite_BT, score_BT, 0),), finite_BT, reduction)[0],
+            "mean": mean,
             "quantiles_Q": jnp.where(num_finite > 0, values_Q, 0),
+            "top_means_S": jnp.where(num_finite > 0, top_means_S, 0),
             "num_nonfinite": num_nonfinite,
         }
         return by_token, whole, num_finite, ranked[-1]
@@ -233,6 +251,19 @@ def _token_covariance(x_BT, y_BT, mask_BT, reduction) -> tuple[Array, Array]:
     score_BT = without_subnormals(deviation_x_BT * deviation_y_BT)
     finite_BT &= jnp.isfinite(score_BT)
     return jnp.where(finite_BT, score_BT, jnp.nan), finite_BT
+
+
+def _means(score_BT, finite_BT, keys_BT, least: Ranked, num_finite, sizes, reduction) -> tuple[Array, Array]:
+    """The mean of all finite scores; those of the `sizes` largest, of which the smallest are `least`.
+
+    Scores that tie with the smallest are counted, not told from one another.
+    """
+    masks = (finite_BT, *(finite_BT & (keys_BT > key) for key in least.key_R))
+    num_above_S = num_finite - least.num_below_R - least.num_equal_R
+    num_tied = [size - num_above for size, num_above in zip(sizes, num_above_S, strict=True)]
+    tied = (jnp.append(jnp.float32(0), keys_to_float(least.key_R)), jnp.stack([jnp.int32(0), *num_tied]))
+    means = masked_means((score_BT,) * len(masks), masks, reduction, repeated=tied)
+    return means[0], means[1:]
 
 
 def _chosen(selected_BT, candidate_BT, x_BT, reduction) -> tuple[dict[str, Array], dict[str, Array]]:

@@ -3,7 +3,8 @@
 from fractions import Fraction
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Shaped
+import numpy as np
+from jaxtyping import Array, Bool, Float, Float64, Int, Shaped
 
 from pallas_kernels.covariance_selection.keys import without_subnormals
 
@@ -38,3 +39,12 @@ def quantiles_reference(
     last = max(int(mask_BT.sum()) - 1, 0)
     places = jnp.array([int(Fraction(repr(q)) * last) for q in quantiles])
     return jnp.where(mask_BT.any(), ascending_N[places], 0)
+
+
+def top_means_reference(
+    x_BT: Float[Array, "B T"], mask_BT: Bool[Array, "B T"], top_shares: tuple[float, ...]
+) -> Float64[np.ndarray, " top_shares"]:
+    """For each share s the mean of the floor(s * N) largest of the N finite ones, or of one; 0 if N = 0."""
+    descending_N = -np.sort(-np.asarray(x_BT, np.float64)[np.asarray(mask_BT & jnp.isfinite(x_BT))])
+    sizes = [max(int(Fraction(repr(share)) * len(descending_N)), 1) for share in top_shares]
+    return np.array([descending_N[:size].mean() if len(descending_N) else 0 for size in sizes], np.float64)

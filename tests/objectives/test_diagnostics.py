@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from entropy_rl.objectives import (
     KLCov,
@@ -30,6 +31,12 @@ def test_golden_selection_metrics():
         "covariance/q99": 0.962126,
         "covariance/q999": 0.962126,
         "covariance/max": 2.939829,
+        # The largest one of 7, and of the upper half three: 2.939829 + 0.962126 + 0.922037 = 4.823992.
+        "covariance/top_0.02_percent": 2.939829,
+        "covariance/top_0.2_percent": 2.939829,
+        "covariance/top_2_percent": 2.939829,
+        "covariance/top_20_percent": 2.939829,
+        "covariance/top_50_percent": 4.823992 / 3,
         "selection/candidates": 7,
         "selection/quota": 2,
         "selection/selected": 2,
@@ -48,14 +55,26 @@ def test_parts_of_a_batch_report_on_the_whole():
     objective = KLCov(fraction=0.2, scope=MicrobatchScope())
     parts = [select(objective, batch[rows]) for rows in (slice(0, 4), slice(4, 7))]
     joined = jax.tree.map(lambda *x: jnp.concatenate(x) if x[0].ndim else sum(x), *parts)
-    got = selection_metrics(joined, batch.mask)
+    got = jax.jit(selection_metrics)(joined, batch.mask)
     covariance_N = np.asarray(joined.covariance_BT)[np.asarray(batch.mask)]
     assert got["covariance/max"] == covariance_N.max() and got["covariance/min"] == covariance_N.min()
     assert got["covariance/q50"] == np.quantile(covariance_N, 0.5, method="lower")
+    top_N = np.sort(covariance_N)[-(len(covariance_N) // 5) :]
+    np.testing.assert_allclose(got["covariance/top_20_percent"], top_N.mean(), rtol=1e-6)
     np.testing.assert_allclose(got["covariance/mean"], covariance_N.mean(), atol=1e-7)
     assert got["selection/selected"] == joined.selected_BT.sum() == joined.quota > 0
     signs = [got[f"selection/selected_{sign}_advantage"] for sign in ("positive", "negative")]
     assert sum(signs) == got["selection/selected"]
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5])
+def test_the_mean_of_a_top_share_is_that_of_the_tokens_kl_cov_selects_at_that_fraction(share):
+    batch = random_batch()
+    batch = batch._replace(adv=jnp.sign(batch.adv), logp=jnp.round(batch.logp))  # ties
+    selection = select(KLCov(fraction=share), batch)
+    selected_N = np.asarray(selection.covariance_BT)[np.asarray(selection.selected_BT)]
+    got = jax.jit(selection_metrics)(selection, batch.mask)[f"covariance/top_{round(100 * share)}_percent"]
+    np.testing.assert_allclose(got, selected_N.mean(dtype=np.float64), rtol=2e-7)
 
 
 def test_golden_ratio_metrics():

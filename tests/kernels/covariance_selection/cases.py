@@ -21,6 +21,8 @@ from pallas_kernels.sharding import Shards
 
 SHAPE = (8, 37)
 QUANTILES = (0.0, 0.5, 0.9, 0.99, 0.999, 1.0)
+TOP_SHARES = (0.0002, 0.2, 0.5, 1.0)
+DESCRIPTION = {"quantiles": QUANTILES, "top_shares": TOP_SHARES}
 WINDOW = (0.2, 2.0)
 INTERPRETER = pltpu.InterpretParams(detect_races=True, uninitialized_memory="nan")
 SELECTORS = {
@@ -93,7 +95,7 @@ CASES = (
 @partial(jax.jit, static_argnums=0)
 def largest(selector, case: Case, k):
     identity = TokenIdentity(sequence_id=case.sequence_id, position=case.position)
-    return selector.largest(case.x, case.y, case.mask, k=k, identity=identity, quantiles=QUANTILES)
+    return selector.largest(case.x, case.y, case.mask, k=k, identity=identity, **DESCRIPTION)
 
 
 @partial(jax.jit, static_argnums=(0, 4))
@@ -107,7 +109,7 @@ def uniform(selector, case: Case, k, key, window=WINDOW):
         k=k,
         identity=TokenIdentity(sequence_id=case.sequence_id, position=case.position),
         key=key,
-        quantiles=QUANTILES,
+        **DESCRIPTION,
     )
 
 

@@ -19,7 +19,7 @@ OTHERS = ("v4", "v5p", "v6e")
 def test_the_kernel_compiles_for_every_chip(topology):
     device = topologies.get_topology_desc(platform="tpu", topology_name=topology).devices[0]
     one = NamedSharding(Mesh(np.array([device]), ("one",)), PartitionSpec())
-    shapes = (((131_072 - 3,), jnp.uint32), ((7,), jnp.uint32), ((), jnp.int32))
+    shapes = (((131_072 - 3,), jnp.uint32), ((12,), jnp.uint32), ((), jnp.int32))
     operands = [jax.ShapeDtypeStruct(shape, dtype, sharding=one) for shape, dtype in shapes]
     compiled = jax.jit(MosaicHistogram().counts).lower(*operands).compile()
     assert "tpu_custom_call" in compiled.as_text()

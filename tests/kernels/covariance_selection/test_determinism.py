@@ -11,7 +11,7 @@ import pytest
 
 from pallas_kernels.covariance_selection import CovarianceSelector, keys
 
-from .cases import QUANTILES, SELECTORS, case, largest, uniform
+from .cases import DESCRIPTION, SELECTORS, case, largest, uniform
 
 TINY = np.finfo(np.float32).tiny
 
@@ -60,7 +60,7 @@ def test_the_bits_of_a_subnormal_become_those_of_zero():
         got = jax.jit(keys.without_subnormals)(jnp.asarray(given.view(np.float32)))
         np.testing.assert_array_equal(np.asarray(got).view(np.uint32), expected)
     score = jnp.asarray(np.float32([[TINY / 2, -TINY / 2, 1.0]]))
-    describe = jax.jit(lambda *operands: CovarianceSelector().distribution(*operands, quantiles=QUANTILES))
+    describe = jax.jit(lambda *operands: CovarianceSelector().distribution(*operands, **DESCRIPTION))
     got = describe(score, jnp.ones((1, 3), bool))
     np.testing.assert_array_equal(np.asarray(got.score_BT).view(np.uint32), [[0, 0, 0x3F800000]])
 

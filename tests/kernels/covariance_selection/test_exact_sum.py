@@ -63,6 +63,20 @@ def test_a_sum_of_floats_moves_with_the_order_and_this_one_does_not():
     assert len(means) == 1 and len(sums) > 1
 
 
+@pytest.mark.parametrize("number", [0, 1, 7, 2**16 + 3, 2**31 - 2**12])
+def test_repeated_entries_count_as_if_they_were_there(number):
+    x = jnp.asarray(np.random.default_rng(2).normal(size=(7, 211)), jnp.float32)
+    masks, values = (x > 0.3, x < 9), jnp.array([-0.7, 5.5], jnp.float32)
+    means = jax.jit(lambda number: masked_means((x, x), masks, Reduction(), repeated=(values, number)))
+    got = means(jnp.array([number, 0], jnp.int32))
+    own = [Fraction(float(value)) for value in np.asarray(x)[np.asarray(masks[0])]]
+    wanted = (sum(own) + number * Fraction(float(values[0]))) / (len(own) + number)
+    error, largest = abs(Fraction(float(got[0])) - wanted), float(jnp.abs(x).max())
+    assert error <= Fraction(largest) / 2**29 + abs(wanted) / 2**24
+    # Only the fixed point is coarser, as 5.5 is larger than what is there.
+    np.testing.assert_allclose(got[1], mean(x, masks[1]), atol=8 / 2**29)
+
+
 @pytest.mark.parametrize("num_devices", [2, 8])
 def test_the_mean_does_not_depend_on_the_devices(num_devices):
     x = 1000 + jax.random.normal(jax.random.key(0), (16, 211))

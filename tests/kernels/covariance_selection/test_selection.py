@@ -11,13 +11,16 @@ from pallas_kernels.covariance_selection.reference import (
     first_reference,
     largest_reference,
     quantiles_reference,
+    top_means_reference,
 )
 
 from .cases import (
     CASES,
+    DESCRIPTION,
     QUANTILES,
     SELECTORS,
     SHAPE,
+    TOP_SHARES,
     WINDOW,
     Case,
     assert_same,
@@ -52,6 +55,15 @@ def check(got, batch, candidate, chosen):
     assert got.num_nonfinite == (mask & ~finite).sum()
     np.testing.assert_array_equal(np.isfinite(got.score_BT), finite | ~mask)
     np.testing.assert_array_equal(got.quantiles_Q, quantiles_reference(got.score_BT, batch.mask, QUANTILES))
+    check_top_means(got, batch)
+
+
+def check_top_means(got, batch):
+    """Within 2**-29 of the largest score, and a rounding, of what a sort says."""
+    tops = top_means_reference(got.score_BT, batch.mask, TOP_SHARES)
+    largest_score = np.abs(np.nan_to_num(got.score_BT)).max()
+    atol = largest_score / 2**29 + np.finfo(np.float32).tiny
+    np.testing.assert_allclose(got.top_means_S, tops, rtol=2**-23, atol=atol)
 
 
 def numbers_to_choose(selector, candidate):
@@ -123,9 +135,9 @@ def test_half_precision_sources_equal_the_reference(name):
 @pytest.mark.parametrize("name", ["random", "not finite"])
 def test_covariance_mean_and_quantiles_without_a_choice(name):
     batch = case(name)
-    got = jax.jit(lambda b: CovarianceSelector().covariance(b.x, b.y, b.mask, quantiles=QUANTILES))(batch)
+    got = jax.jit(lambda b: CovarianceSelector().covariance(b.x, b.y, b.mask, **DESCRIPTION))(batch)
     chosen = largest(SELECTORS["xla"], batch, jnp.int32(3))
-    describe = jax.jit(lambda *operands: CovarianceSelector().distribution(*operands, quantiles=QUANTILES))
+    describe = jax.jit(lambda *operands: CovarianceSelector().distribution(*operands, **DESCRIPTION))
     again = describe(got.score_BT, batch.mask)
     for field in vars(got):
         np.testing.assert_array_equal(getattr(got, field), getattr(chosen, field))
@@ -206,9 +218,7 @@ def test_broadcast_identities_are_those_of_every_token(key):
 
     @jax.jit
     def choose(b):
-        return SELECTORS["xla"].largest(
-            b.x, b.y, b.mask, k=jnp.int32(23), identity=identity, quantiles=QUANTILES
-        )
+        return SELECTORS["xla"].largest(b.x, b.y, b.mask, k=jnp.int32(23), identity=identity, **DESCRIPTION)
 
     assert_same(choose(batch), largest(SELECTORS["xla"], batch, jnp.int32(23)))
 
