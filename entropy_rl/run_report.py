@@ -1,12 +1,13 @@
 """What a run shows of itself while it goes: its folder, and lines or a bar on the screen."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from entropy_rl.config import RunConfig
 from entropy_rl.host_memory import peak_memory_bytes
 from entropy_rl.observability.plots import draw_run
 from entropy_rl.observability.progress import ProgressReport
+from entropy_rl.observability.rollout_records import RolloutRecord, write_rollouts
 from entropy_rl.observability.run_folder import RunFolder, run_exists
 from entropy_rl.observability.run_record import METRICS_FILE, read_rows
 from entropy_rl.parallelism import is_main
@@ -23,6 +24,9 @@ class RunReport:
 
     def record(self, step: int, metrics: dict[str, float | int]) -> None:
         """Writes and shows the numbers of one step."""
+
+    def rollouts(self, step: int, records: Sequence[RolloutRecord]) -> None:
+        """Writes the chosen responses of one step, if there are any."""
 
     def rows(self) -> list[dict]:
         """The numbers of all steps so far."""
@@ -46,6 +50,10 @@ class WrittenReport(RunReport):
     def record(self, step: int, metrics: dict[str, float | int]) -> None:
         self._folder.record(step, metrics)
         self._progress.step(step, metrics)
+
+    def rollouts(self, step: int, records: Sequence[RolloutRecord]) -> None:
+        if records:
+            write_rollouts(self._folder.path, step, records)
 
     def rows(self) -> list[dict]:
         return read_rows(self._folder.path / METRICS_FILE)
@@ -74,6 +82,7 @@ def open_report(
         config.name,
         config,
         resume_step=done.last_recorded_step if goes_on else None,
+        last_rollouts_step=done.step,
         resume_rows=done.rows,
         overwrite=overwrite,
     )

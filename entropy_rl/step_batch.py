@@ -42,6 +42,10 @@ class StepBatch:
     rollout: Rollout
     reward_PG: Float32[np.ndarray, "P G"]
     """0 where a row is empty."""
+    correct_PG: Bool[np.ndarray, "P G"]
+    """False where a row is empty."""
+    filled_P: Bool[np.ndarray, " P"]
+    """The rows that hold a group."""
     num_updates: int
     """Mini-batches with groups in them: the first ones."""
     num_tokens: int
@@ -67,6 +71,8 @@ def whole(generation: Generation, num_updates: int) -> Collected:
     batch = StepBatch(
         rollout=generation.rollout,
         reward_PG=generation.graded.grades.reward_PG,
+        correct_PG=generation.graded.grades.correct_PG,
+        filled_P=np.ones(len(generation.prompt_id_P), bool),
         num_updates=num_updates,
         num_tokens=int(generation.graded.length_PG.sum()),
     )
@@ -121,6 +127,8 @@ def _laid_out(
     return StepBatch(
         rollout=gather_groups([rollout], np.where(real_P, groups.row_N[row_P], -1)),
         reward_PG=np.where(real_P[:, None], groups.reward_NG[row_P], np.float32(0)),
+        correct_PG=real_P[:, None] & groups.correct_NG[row_P],
+        filled_P=real_P,
         num_updates=-(-len(groups) // prompts_per_update),
         num_tokens=groups.num_tokens,
         stale_P=stale_P if stale_P.any() else None,

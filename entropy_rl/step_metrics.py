@@ -3,11 +3,17 @@
 from functools import reduce
 from operator import add
 
+import numpy as np
+from jaxtyping import Float
+
 from entropy_rl.evaluation import RolloutGrades
 from entropy_rl.observability.clock import Clock
 from entropy_rl.sampler import LogitHealth
 from entropy_rl.step_batch import Collected
 from entropy_rl.training.learner import TrainState
+
+NEGLIGIBLE_ADVANTAGE = 0.01
+"""Advantages of at most this size teach next to nothing."""
 
 
 def sample_metrics(graded: RolloutGrades | None) -> dict[str, float | int]:
@@ -15,13 +21,20 @@ def sample_metrics(graded: RolloutGrades | None) -> dict[str, float | int]:
     if graded is None:
         return {}
     grades = graded.grades
-    correct_PG = grades.correct_PG
+    reward_PG, correct_PG = grades.reward_PG, grades.correct_PG
+    pass_rate, group_size = float(correct_PG.mean()), correct_PG.shape[1]
     return {
-        "reward/mean": float(grades.reward_PG.mean()),
-        "reward/pass_rate": float(correct_PG.mean()),
+        "reward/mean": float(reward_PG.mean()),
+        "reward/std": float(reward_PG.std(dtype=np.float64)),
+        "reward/distinct_values": len(np.unique(reward_PG)),
+        "reward/pass_rate": pass_rate,
         "reward/groups_all_right": float(correct_PG.all(axis=1).mean()),
         "reward/groups_all_wrong": float((~correct_PG).all(axis=1).mean()),
+        "reward/groups_zero_variance": float((reward_PG == reward_PG[:, :1]).all(axis=1).mean()),
+        "reward/groups_zero_variance_expected": pass_rate**group_size + (1 - pass_rate) ** group_size,
         "reward/timeouts": grades.num_timeouts,
+        "group/duplicate_fraction": float(graded.duplicate_PG.mean()),
+        "group/near_duplicate_fraction": float(graded.near_duplicate_PG.mean()),
         "length/mean": float(graded.length_PG.mean()),
         "length/max": int(graded.length_PG.max()),
         "length/min": int(graded.length_PG.min()),
@@ -33,6 +46,16 @@ def sample_metrics(graded: RolloutGrades | None) -> dict[str, float | int]:
 def health_metrics(seen: list[LogitHealth]) -> dict[str, float]:
     """What the logits looked like in all generation batches of the step; nothing of none."""
     return reduce(add, seen).metrics() if seen else {}
+
+
+def advantage_metrics(adv_NG: Float[np.ndarray, "N G"]) -> dict[str, float]:
+    """How far the advantages of the groups that are learned from spread."""
+    size_NG = np.abs(adv_NG)
+    return {
+        "advantage/std": float(adv_NG.std(dtype=np.float64)),
+        "advantage/nonzero_fraction": float((size_NG > NEGLIGIBLE_ADVANTAGE).mean()),
+        "advantage/max_abs": float(size_NG.max()),
+    }
 
 
 def time_metrics(clock: Clock, collected: Collected) -> dict[str, float | int]:

@@ -85,7 +85,9 @@ def make_steps(run: Run, done: Progress) -> None:
             done = end_step(run, state, done)
         while done.step < config.num_steps:
             run.requests.check()
-            state, metrics = take_step(bench, run.grader, state, done.step + 1, run.requests.check)
+            step = done.step + 1
+            state, metrics, rollouts = take_step(bench, run.grader, state, step, run.requests.check)
+            run.report.rollouts(step, rollouts)
             done = after_step(run, done, metrics)
             if shortage := told_of_shortage(config, done):
                 run.report.say(shortage)

@@ -14,11 +14,19 @@ from entropy_rl.data.pipeline import PromptPipeline
 from entropy_rl.data.prompt_files import ReadReport
 from entropy_rl.evaluation import grade_rollout
 from entropy_rl.observability.clock import Clock
+from entropy_rl.observability.rollout_records import RolloutRecord
 from entropy_rl.parallelism import batch_sharding, held_rows, to_global
+from entropy_rl.rollout_recording import rollout_records
 from entropy_rl.sampler import LogitHealth, Sampler
 from entropy_rl.starting_policy import starting_policy
 from entropy_rl.step_batch import Collected, Generation, fill, whole
-from entropy_rl.step_metrics import health_metrics, no_updates, sample_metrics, time_metrics
+from entropy_rl.step_metrics import (
+    advantage_metrics,
+    health_metrics,
+    no_updates,
+    sample_metrics,
+    time_metrics,
+)
 from entropy_rl.stored_policy import StoredPolicy
 from entropy_rl.training.groups import GroupPool
 from entropy_rl.training.learner import Learner, TrainState
@@ -104,12 +112,14 @@ def take_step(
     state: RunState,
     step: int,
     on_pause: Callable[[], None] = lambda: None,
-) -> tuple[RunState, dict[str, float | int]]:
+) -> tuple[RunState, dict[str, float | int], list[RolloutRecord]]:
     """The rollouts of one step and all of its updates; `state.learned` is donated once these begin.
+
+    Returns the state, the metrics, and the responses that are to be recorded, in the main process.
 
     `on_pause` is called now and then until the first update; what it raises leaves `state` as it was.
     """
-    config, clock = bench.config, Clock()
+    config, clock, records = bench.config, Clock(), []
     collected = collect(bench, grader, state, step, clock, on_pause)
     batch, learned = collected.batch, state.learned
     on_pause()
@@ -123,7 +133,7 @@ def take_step(
                 reference = bench.learner.log_probs(bench.ref_params, batch.rollout)
                 ref_logp_PGT, _ = jax.block_until_ready(reference)
                 of_reference = jax.device_get(reference_metrics(batch.rollout, ref_logp_PGT))
-        learned, metrics = learn(
+        learned, metrics, seen = learn(
             bench.learner,
             learned,
             batch.rollout,
@@ -137,9 +147,15 @@ def take_step(
             clock=clock,
             on_pause=on_pause,
         )
+        metrics |= advantage_metrics(adv_PG[batch.filled_P])
+        if config.recording.rollouts_due(step):
+            with clock("observatory"):
+                mesh, number = bench.placement.mesh, config.recording.num_rollouts
+                tokenizer = bench.start.tokenizer
+                records = rollout_records(seen, batch, adv_PG, tokenizer, mesh, step=step, number=number)
         metrics |= {name: value.item() for name, value in of_reference.items()}
     metrics = metrics | collected.metrics | sample_metrics(collected.graded) | time_metrics(clock, collected)
-    return RunState(learned=learned, surplus=collected.surplus), metrics
+    return RunState(learned=learned, surplus=collected.surplus), metrics, records
 
 
 def collect(

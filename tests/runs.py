@@ -6,6 +6,7 @@ from entropy_rl.config import BatchConfig, Evaluation, PolicyConfig, RunConfig
 from entropy_rl.data.tasks import CountdownTask
 from entropy_rl.dynamic_sampling import DynamicSampling
 from entropy_rl.objectives import KLCov, Regularizer
+from entropy_rl.recording import Recording
 from entropy_rl.training.layout import Padded
 from entropy_rl.training.optimizer import AdamW
 from entropy_rl.training.warm_start import WarmStart
@@ -27,6 +28,7 @@ def make_config(folder: Path, name: str = "short", **changes) -> RunConfig:
         warm_start=WarmStart(
             num_steps=3, batch_size=8, num_demonstrations=50, cache_folder=folder / "policies"
         ),
+        recording=Recording(rollouts_every_steps=2, num_rollouts=99),
         num_steps=7,
         checkpoint_every_steps=2,
         runs_folder=folder / "runs",

@@ -45,6 +45,8 @@ def graded(reward_PG, length_PG) -> RolloutGrades:
         grades=grades,
         length_PG=length_PG,
         truncated_PG=np.zeros(reward_PG.shape, bool),
+        duplicate_PG=np.zeros(reward_PG.shape, bool),
+        near_duplicate_PG=np.zeros(reward_PG.shape, bool),
         text_PG=np.full(reward_PG.shape, None, object),
     )
 

@@ -35,6 +35,11 @@ def without_times(rows: list[dict]) -> list[dict]:
     return [{name: value for name, value in row.items() if not name.startswith(TIMES)} for row in rows]
 
 
+def rollouts_of(run: Path) -> dict[str, bytes]:
+    """Its recorded rollouts by the names of their files."""
+    return {path.name: path.read_bytes() for path in sorted((run / "rollouts").iterdir())}
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A run that never stopped: (its configuration, its summary)."""
@@ -74,7 +79,7 @@ def test_a_step_on_a_mesh_tells_what_laying_the_parameters_out_for_sampling_took
     config = job(tmp_path, "mesh", MeshConfig(fsdp=2), batch=batch, objective=PPOClip())
     bench = Workbench.of(config)
     state = RunState(learned=bench.learner.init(bench.start.params), surplus=None)
-    _, metrics = take_step(bench, EvenLength(), state, 1)
+    _, metrics, _ = take_step(bench, EvenLength(), state, 1)
     assert 0 < metrics["seconds/reshard"] < metrics["seconds/step"]
     assert unknown_names(metrics) == ()
 
@@ -123,6 +128,7 @@ def test_a_killed_and_resumed_run_equals_one_that_never_stopped(finished, tmp_pa
     assert without_times(read_rows(metrics)) == without_times(read_rows(whole / "metrics.jsonl"))
     history = "entropy_history_short.json"
     assert (metrics.parent / history).read_bytes() == (whole / history).read_bytes()
+    assert rollouts_of(metrics.parent) == rollouts_of(whole) != {}
 
 
 def test_a_run_begins_by_telling_which_prompts_were_left_out_and_how_it_samples(tmp_path):

@@ -146,7 +146,7 @@ def _update_row(
     del params  # donated
     for number in range(repeats + 1):
         clock = Clock()
-        state, _ = learn(
+        state, *_ = learn(
             learner,
             state,
             rollout,

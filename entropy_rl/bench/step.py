@@ -96,7 +96,7 @@ def bench_step(workload: Workload, *, repeats: int) -> dict:
             rollout = jax.block_until_ready(sampler(state.params, ids_PS, mask_PS, prompt_id_P, step_key))
         low_PGT = rollout.response_ids_PGT < workload.architecture.vocab_size // 2
         adv_PG = GroupAdvantage()(low_PGT.mean(axis=-1))
-        state, _ = learn(
+        state, *_ = learn(
             learner, state, rollout, adv_PG, step_key, prompts_per_update=workload.num_prompts, clock=clock
         )
         steps.append(clock.seconds | {"step": clock.total_seconds})

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Int32, Shaped
 from entropy_rl.data.graders import GradeBatch, Grader, Response
 from entropy_rl.data.prompts import Prompt
 from entropy_rl.data.tokenizers import Tokenizer
+from entropy_rl.evaluation.duplicates import duplicates, near_duplicates
 from entropy_rl.parallelism import held_rows, owned_rows, rows_on_host, share, share_rows
 from entropy_rl.types import Rollout
 
@@ -25,6 +26,10 @@ class RolloutGrades:
     """Tokens, the stop token included."""
     truncated_PG: Bool[np.ndarray, "P G"]
     """Which responses ended at the limit of tokens and not by a stop token."""
+    duplicate_PG: Bool[np.ndarray, "P G"]
+    """Which responses equal an earlier one of their group, token by token."""
+    near_duplicate_PG: Bool[np.ndarray, "P G"]
+    """Which have nearly the words of an earlier one of their group (entropy_rl.evaluation.duplicates)."""
     text_PG: Shaped[np.ndarray, "P G"]
     """Objects: the responses to this process's rows, and None elsewhere; `share_texts` brings the others."""
 
@@ -58,8 +63,10 @@ def grade_rollout(
         grades.count_P,
         length_PG,
         ~stopped_PG,
+        duplicates(ids_PGT, length_PG),
+        near_duplicates(texts),
     )
-    reward_PG, correct_PG, timed_out_PG, mean_P, count_P, length_PG, truncated_PG = share_rows(
+    reward_PG, correct_PG, timed_out_PG, mean_P, count_P, length_PG, truncated_PG, *twice = share_rows(
         measured, placement, num_prompts
     )
     everyones = GradeBatch(
@@ -76,6 +83,8 @@ def grade_rollout(
         grades=everyones,
         length_PG=length_PG,
         truncated_PG=truncated_PG,
+        duplicate_PG=twice[0],
+        near_duplicate_PG=twice[1],
         text_PG=_placed(np.array(texts, object), rows, num_prompts),
     )
 

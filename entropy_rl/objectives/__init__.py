@@ -25,9 +25,12 @@ from entropy_rl.objectives.aggregation import (
 )
 from entropy_rl.objectives.diagnostics import (
     clip_fractions,
+    entropy_deciles,
+    entropy_distribution,
     entropy_metrics,
     ratio_metrics,
     selection_metrics,
+    surprisal_metrics,
 )
 from entropy_rl.objectives.divergences import K1, K2, K3, Divergence, Regularizer
 from entropy_rl.objectives.losses import ClipCov, KLCov, PolicyObjective, PPOClip
@@ -59,6 +62,8 @@ __all__ = [
     "as_float",
     "bandit_covariances",
     "clip_fractions",
+    "entropy_deciles",
+    "entropy_distribution",
     "entropy_metrics",
     "entropy_of_logits",
     "exact_quota",
@@ -68,4 +73,5 @@ __all__ = [
     "masked_sum",
     "ratio_metrics",
     "selection_metrics",
+    "surprisal_metrics",
 ]

@@ -53,7 +53,9 @@ METRICS: dict[str, Metric] = {
     "entropy/max": _metric("nats", "largest entropy of a token"),
     "entropy/top_20_percent": _metric("nats", "mean over the 20 % of tokens that have the most entropy"),
     **{
-        f"entropy/decile_{n}": _metric("nats", f"mean over tokens in tenth {n} of their response's length")
+        f"entropy/decile_{n}": _metric(
+            "nats", f"mean over tokens in tenth {n} of their response's length, shared at its ends"
+        )
         for n in range(1, 11)
     },
     "policy/approx_kl": _metric(

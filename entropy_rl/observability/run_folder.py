@@ -87,6 +87,7 @@ class RunFolder:
         *,
         resume_step: int | None = None,
         resume_rows: Sequence[Mapping] = (),
+        last_rollouts_step: int | None = None,
         overwrite: bool = False,
     ) -> "RunFolder":
         """Opens ROOT/NAME for writing.
@@ -98,6 +99,8 @@ class RunFolder:
             resume_step: last step of the checkpoint that the run goes on from. Later rows are dropped.
             resume_rows: the rows of metrics.jsonl that the checkpoint holds; go before what the file says.
                 With them, the folder may be absent: the run comes from another machine.
+            last_rollouts_step: the last step whose rollouts stay (None: `resume_step`). It is one more where
+                the run was stopped after a step's updates, before its row.
             overwrite: remove what an earlier run of this name left (its checkpoints too) and begin anew.
 
         Raises:
@@ -120,6 +123,8 @@ class RunFolder:
         for folder in FOLDERS:
             (path / folder).mkdir(parents=True, exist_ok=True)
         rows = [] if resume_step is None else _rewind(path, resume_step, config, resume_rows)
+        if resume_step is not None:
+            _drop_rollouts(path, resume_step if last_rollouts_step is None else last_rollouts_step)
         write_json(path / CONFIG_FILE, config)
         told = any((path / "tensorboard").iterdir())
         purge_step = None if resume_step is None else resume_step + 1
@@ -219,9 +224,6 @@ def _rewind(path: Path, step: int, config: object, known: Sequence[Mapping]) -> 
     for stale in path.glob(".*.tmp"):
         stale.unlink()
     (path / SUMMARY_FILE).unlink(missing_ok=True)  # the run has not ended after all
-    for later in recorded_steps(path):
-        if later > step:
-            rollouts_path(path, later).unlink()
     metrics_path = path / METRICS_FILE
     found = read_rows(metrics_path) if metrics_path.is_file() else []
     by_step = {row["step"]: row for row in (*found, *known) if row["step"] <= step}
@@ -236,6 +238,12 @@ def _rewind(path: Path, step: int, config: object, known: Sequence[Mapping]) -> 
         )
     _keep_changed_config(path, step, config)
     return rows
+
+
+def _drop_rollouts(path: Path, last_step: int) -> None:
+    for step in recorded_steps(path):
+        if step > last_step:
+            rollouts_path(path, step).unlink()
 
 
 def _keep_changed_config(path: Path, step: int, config: object) -> None:

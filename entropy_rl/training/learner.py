@@ -63,6 +63,8 @@ class UpdateReport:
     """Entropy of the whole vocabulary at each token, nats."""
     selected_PGT: Bool[Array, "P G T"]
     """Tokens chosen by their covariance: those that the gradient was told, where they act on it."""
+    covariance_PGT: Float[Array, "P G T"]
+    """As the selection computed it; nan where it is not finite."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,6 +185,7 @@ def _update(learner: Learner, state: TrainState, batch: Minibatch, key, packing:
         logp_PGT=logp_BT.reshape(shape),
         entropy_PGT=entropy_BT.reshape(shape),
         selected_PGT=selection.selected_BT.reshape(shape),
+        covariance_PGT=selection.covariance_BT.reshape(shape),
     )
     return _laid(learner, params, opt_state, num_skipped_in_a_row), report
 

@@ -1,6 +1,7 @@
 """All updates of one rollout: which mini-batches, which old log-probs, and what the step reports."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 
 import jax
@@ -11,8 +12,23 @@ from entropy_rl.observability.clock import Clock
 from entropy_rl.training.batch import Minibatch
 from entropy_rl.training.learner import Learner, TrainState, UpdateReport
 from entropy_rl.training.theory_probe import TheoryProbe, theorem_metrics
-from entropy_rl.training.update_metrics import over_updates, rollout_metrics
-from entropy_rl.types import Rollout
+from entropy_rl.training.update_metrics import over_updates, rollout_metrics, token_metrics
+from entropy_rl.types import Rollout, tree_of_arrays
+
+
+@tree_of_arrays
+@dataclass(frozen=True, kw_only=True)
+class SeenTokens:
+    """What was found of the tokens of one mini-batch."""
+
+    rollout: Rollout
+    logp_PGT: Float[Array, "P G T"]
+    """The learner's before the first update of the step."""
+    entropy_PGT: Float[Array, "P G T"]
+    """Of the same policy, nats."""
+    covariance_PGT: Float[Array, "P G T"]
+    """As in the `UpdateReport` of its update."""
+    selected_PGT: Bool[Array, "P G T"]
 
 
 def learn(
@@ -29,8 +45,10 @@ def learn(
     theory_fraction: float | None = None,
     clock: Clock | None = None,
     on_pause: Callable[[], None] = lambda: None,
-) -> tuple[TrainState, dict[str, float | int]]:
-    """Updates on consecutive mini-batches of whole groups; returns the state and the metrics of the step.
+) -> tuple[TrainState, dict[str, float | int], list[SeenTokens]]:
+    """Updates on consecutive mini-batches of whole groups.
+
+    Returns the state, the metrics of the step, and what was found of the tokens of each mini-batch.
 
     Only the first `num_updates` mini-batches are learned from (None: all). Groups without a token in any
     response change nothing. Those of `stale_P` were sampled before this step (None: none was): what they tell
@@ -70,8 +88,20 @@ def learn(
             reports.append(report)
         jax.block_until_ready(state)
     before = [(reports[0].logp_PGT, reports[0].entropy_PGT), *(known[n] for n in range(1, num_updates))]
-    metrics = _step_metrics(learner, rollout, stale_P, before, len(known), reports)
-    return state, metrics | _theory_after(probe, state, rollout, adv_PG, before, clock)
+    seen = [_seen(mine, *rest) for (mine, *_), *rest in zip(parts, before, reports, strict=True)]
+    metrics = _step_metrics(learner, rollout, stale_P, len(known), seen, reports)
+    return state, metrics | _theory_after(probe, state, rollout, adv_PG, before, clock), seen
+
+
+def _seen(rollout: Rollout, before: tuple, report: UpdateReport) -> SeenTokens:
+    """Of one mini-batch; `before` are its (logp, entropy) before the updates of the step."""
+    return SeenTokens(
+        rollout=rollout,
+        logp_PGT=before[0],
+        entropy_PGT=before[1],
+        covariance_PGT=report.covariance_PGT,
+        selected_PGT=report.selected_PGT,
+    )
 
 
 def _prompts(tree, start: int, number: int):
@@ -128,14 +158,19 @@ def _step_metrics(
     learner: Learner,
     rollout: Rollout,
     stale_P,
-    before: list[tuple],
     num_old_logp: int,
+    seen: list[SeenTokens],
     reports: list[UpdateReport],
 ) -> dict[str, float | int]:
-    """Of a rollout and its updates; `before` are (logp, entropy) of the mini-batches before these."""
-    of_rollout = rollout_metrics(rollout, *zip(*before, strict=True), stale_P)
-    of_rollout, *of_updates = jax.device_get([of_rollout, *(report.metrics for report in reports)])
-    metrics = _scalars(of_rollout) | over_updates([_scalars(metrics) for metrics in of_updates])
+    """Of a rollout and its updates; so many passes were made for old log-probs."""
+    logp_PGT, entropy_PGT = (tuple(getattr(x, name) for x in seen) for name in ("logp_PGT", "entropy_PGT"))
+    of_rollout = rollout_metrics(rollout, logp_PGT, entropy_PGT, stale_P)
+    mask_PGT = tuple(x.rollout.response_mask_PGT for x in seen)
+    of_tokens = token_metrics(learner.selector, mask_PGT, logp_PGT, entropy_PGT)
+    of_rollout, of_tokens, *of_updates = jax.device_get(
+        [of_rollout, of_tokens, *(report.metrics for report in reports)]
+    )
+    metrics = _scalars(of_rollout | of_tokens) | over_updates([_scalars(metrics) for metrics in of_updates])
     return metrics | _pass_metrics(learner, len(reports), num_old_logp, metrics["passes/selection"])
 
 

@@ -1,5 +1,7 @@
 """What a step reports of its tokens: computed over whole mini-batches and rollouts, never by micro-batch."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
@@ -9,10 +11,13 @@ from entropy_rl.objectives import (
     PolicyObjective,
     Selection,
     clip_fractions,
+    entropy_deciles,
+    entropy_distribution,
     entropy_metrics,
     masked_mean,
     ratio_metrics,
     selection_metrics,
+    surprisal_metrics,
 )
 from entropy_rl.training.batch import TokenBatch
 from entropy_rl.types import Rollout
@@ -71,6 +76,29 @@ def reference_metrics(rollout: Rollout, ref_logp_PGT: Float[Array, "P G T"]) -> 
     arrays = rollout.logp_PGT, ref_logp_PGT, rollout.response_mask_PGT
     logp_BT, ref_logp_BT, mask_BT = (x.reshape(-1, x.shape[-1]) for x in arrays)
     return {"policy/reference_kl": masked_mean(K3()(logp_BT, ref_logp_BT, mask_BT), mask_BT)}
+
+
+@partial(jax.jit, static_argnums=0)
+def token_metrics(
+    selector: CovarianceSelector,
+    mask_PGT: tuple[Bool[Array, "_ G T"], ...],
+    logp_PGT: tuple[Float[Array, "_ G T"], ...],
+    entropy_PGT: tuple[Float[Array, "_ G T"], ...],
+) -> dict[str, Array]:
+    """How entropy and surprisal are distributed over the tokens; log-probs are as in `rollout_metrics`.
+
+    The mini-batches come in parts of the same shape. They are put side by side by their samples, whose axis
+    is not cut over devices: no token leaves its own.
+    """
+    mask_BT, logp_BT, entropy_BT = (
+        jnp.concatenate(parts, axis=1).reshape(-1, parts[0].shape[-1])
+        for parts in (mask_PGT, logp_PGT, entropy_PGT)
+    )
+    return {
+        **entropy_distribution(entropy_BT, mask_BT, selector=selector),
+        **entropy_deciles(entropy_BT, mask_BT),
+        **surprisal_metrics(logp_BT, entropy_BT, mask_BT),
+    }
 
 
 def _gaps(gap_BT, mask_BT, stale_P) -> dict[str, Array]:

@@ -99,7 +99,7 @@ def make_learner(layout, objective, **more) -> Learner:
 def updated(learner, rollout, adv_PG, prompts_per_update, **more):
     """(parameters, metrics) of updates that begin with the same random policy."""
     state = learner.init(tiny_policy()[1])
-    state, metrics = learn(
+    state, metrics, _ = learn(
         learner, state, rollout, adv_PG, jax.random.key(5), prompts_per_update=prompts_per_update, **more
     )
     return state.params, metrics

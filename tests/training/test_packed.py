@@ -198,7 +198,7 @@ def test_the_padding_of_a_step_is_what_one_counts_by_hand():
     for layout, microbatches, fraction in ((SMALL, 2 * 3, 1 / 12), (Padded(), 2, 0)):
         learner = make_learner(layout, objective=PPOClip(), regularizer=Regularizer())
         state, adv_PG = learner.init(tiny_policy()[1]), jnp.ones((PROMPTS, SAMPLES))
-        _, metrics = learn(learner, state, rollout, adv_PG, jax.random.key(3), prompts_per_update=2)
+        _, metrics, _ = learn(learner, state, rollout, adv_PG, jax.random.key(3), prompts_per_update=2)
         assert metrics["update/microbatches"] == microbatches
         np.testing.assert_allclose(metrics["update/padding_fraction"], fraction, rtol=1e-6)
 

@@ -33,7 +33,7 @@ def learned(learner, params, rollout):
     """`learn` with updates of 2 prompts everywhere: one shape, compiled once."""
     adv_PG = make_batch(TINY.vocab_size, on_policy=True).adv_PG[: len(rollout.prompt_id_P)]
     adv_PG = jax.device_put(adv_PG, rollout.prompt_ids_PS.sharding)
-    return learn(learner, learner.init(params), rollout, adv_PG, jax.random.key(3), prompts_per_update=2)
+    return learn(learner, learner.init(params), rollout, adv_PG, jax.random.key(3), prompts_per_update=2)[:2]
 
 
 def first_prompts(rollout, num: int):
@@ -120,7 +120,7 @@ def test_updates_skipped_in_a_row_are_seen_even_when_a_good_one_follows():
     adv_PG = jnp.tile(make_batch(TINY.vocab_size, on_policy=True).adv_PG, (2, 1))
     adv_PG = adv_PG.at[:6].set(jnp.nan)  # three of four updates of two prompts each
     state = learner.init(tiny_policy()[1])
-    state, metrics = learn(learner, state, rollout, adv_PG, jax.random.key(3), prompts_per_update=2)
+    state, metrics, _ = learn(learner, state, rollout, adv_PG, jax.random.key(3), prompts_per_update=2)
     assert metrics["optimizer/skipped_in_a_row"] == metrics["optimizer/skipped_updates"] == 3
     assert int(state.num_skipped_in_a_row) == 0
 

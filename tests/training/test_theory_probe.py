@@ -158,7 +158,7 @@ def steps(num: int, fraction):
     state, rows = learner.init(tiny_policy()[1]), []
     rollout, adv_PG = make_rollout(TINY.vocab_size), make_batch(TINY.vocab_size, on_policy=True).adv_PG
     for step in range(num):
-        state, metrics = learn(
+        state, metrics, _ = learn(
             learner,
             state,
             rollout,
