@@ -35,8 +35,8 @@ class Probes:
     temperature: float | None = None
     """The configured one."""
     temperature_effect: float | None = None
-    """Mean probability of the likeliest token at temperature 1 minus that at the configured one: positive
-    above 1, negative below."""
+    """Mean probability of the likeliest token at temperature 1 minus that at the temperature that responses
+    are really drawn at: positive where that is above 1, negative below."""
     demonstration_overlap_fraction: float | None = None
     """Training prompts that the warm start has seen too."""
     demonstration_length_quantiles_tokens: tuple[float, float, float] | None = None

@@ -116,8 +116,8 @@ class Thresholds:
     """Probability of forbidden stop tokens up to which the rest is drawn as if none were. Derived: it shifts
     surprisal by less than `temperature_share` of an entropy of 0.1."""
     min_temperature_effect: float = 0.05
-    """Published: the likeliest token's probability must change by 0.05, at a temperature of 0.75; in
-    proportion to |ln temperature| at others."""
+    """Published: the likeliest token's probability must change by 0.05, at a temperature of 0.75; here in
+    proportion to |ln temperature|, and less than half of that is too little: it is estimated from draws."""
     mismatch_float32_warn_nats: float = 1e-4
     """Mean |sampler logp - learner logp| in float32. Derived: 1e3 rounding errors of 6e-8."""
     mismatch_float32_fail_nats: float = 1e-2
@@ -145,6 +145,8 @@ class Thresholds:
     """Published: below 20 % of training prompts in the warm start is fine."""
     overlap_fail_fraction: float = 0.8
     """Published: above 80 % is severe."""
+    min_steps_for_correlation: int = 5
+    """Derived: a correlation of fewer points is chance."""
     min_theory_correlation: float = 0.5
     """Of Lemma 1's predicted change of entropy and the measured one, over steps. Derived: it is a first
     order, good for small steps."""

@@ -15,7 +15,7 @@ from entropy_rl.models.config import Qwen2Config
 from entropy_rl.objectives import KLCov, Regularizer
 from entropy_rl.observability.json_files import json_value
 from entropy_rl.observability.metric_names import METRICS
-from entropy_rl.observability.run_record import CONFIG_FILE, METRICS_FILE
+from entropy_rl.observability.run_record import CONFIG_FILE, METRICS_FILE, RunRecord
 from entropy_rl.observatory.checks.rewards import zero_variance_share
 from entropy_rl.observatory.probes import Probes
 from entropy_rl.sampler import Sampling
@@ -179,8 +179,8 @@ class Illness:
         causes = [*self.metrics, *self.settings, *self.probes]
         return f"{self.check}: {self.outcome}: {', '.join(causes)}".replace(" ", "_")
 
-    def write(self, folder: Path) -> Probes:
-        """Writes the ill run; returns its probes."""
+    def plant(self) -> tuple[RunRecord, Probes]:
+        """The ill run, and its probes."""
         rows = healthy_rows()
         for row in rows:
             for name, change in self.metrics.items():
@@ -194,8 +194,12 @@ class Illness:
                 inner = inner[parent]
             assert last in inner, dotted
             inner[last] = value
-        write_run(folder, rows, config)
-        return replace(PROBES, **self.probes)
+        return record(rows, config), replace(PROBES, **self.probes)
+
+
+def record(rows: list[dict], config: object = CONFIG) -> RunRecord:
+    """A run of these rows, as it is read from its folder."""
+    return RunRecord(path=Path("runs/ill"), name="ill", config=json_value(config), rows=tuple(rows))
 
 
 def write_run(folder: Path, rows: list[dict], config: object = CONFIG) -> Path:

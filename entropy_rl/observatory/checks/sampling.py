@@ -79,24 +79,28 @@ def _drawn_at_it(facts: Facts) -> Finding:
 
 
 def _probed(facts: Facts) -> Finding:
-    """At another temperature than 1 the likeliest token must have another probability."""
+    """What the policy really draws is so much more (or less) sure than at temperature 1 as is configured."""
     configured, effect = facts.probe("temperature"), facts.probe("temperature_effect")
-    evidence = f"temperature {configured:g} changes the likeliest token's probability by {-effect:+.3g}"
+    least = facts.thresholds.min_temperature_effect
+    evidence = (
+        f"as it is drawn, the likeliest token's probability is {-effect:+.3g} from that at temperature 1; "
+        f"configured is {configured:g}"
+    )
     if (asked := facts.run.config.get("sampling", {}).get("temperature", configured)) != configured:
         return fail(
             f"config.json says temperature {asked:g}, the policy is sampled at {configured:g}",
             "sample at sampling.temperature",
         )
-    if configured == 1:
-        return ok("the temperature is 1, which changes nothing")
-    advice = "the temperature does not reach the logits: look at the sampler's settings"
-    limits, size = facts.thresholds, abs(math.log(configured))
-    if effect * (configured - 1) <= 0:
-        return fail(evidence, advice)
+    advice = "another temperature than the configured one reaches the logits: look at the sampler's settings"
+    # A sharp policy cannot change by as much as the threshold: there half of what it may change is asked.
     left = 1 - (facts.probed("policy_max_probability") or 0)
-    if abs(effect) < min(limits.min_temperature_effect, left / 2) * size / abs(math.log(0.75)):
-        return warn(evidence, advice)
-    return ok(evidence)
+    wanted = min(least * abs(math.log(configured)) / abs(math.log(0.75)), left / 2)
+    towards_configured = effect * math.copysign(1, configured - 1)
+    if configured == 1:
+        return ok(evidence) if abs(effect) < least else fail(evidence, advice)
+    if towards_configured < min(wanted / 10, least):
+        return fail(evidence, advice)
+    return ok(evidence) if towards_configured >= wanted / 2 else warn(evidence, advice)
 
 
 @check(
