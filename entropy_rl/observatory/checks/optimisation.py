@@ -192,14 +192,12 @@ def theory(facts: Facts) -> Finding:
         facts.whole(name)
     course = TheoryCheck.of(facts.run)
     if not course.num_points:
-        raise NotMeasurable(
-            "no step has all of the theory's numbers; recording.theory_every_steps measures them"
-        )
+        raise NotMeasurable("no step has all numbers of the theory; set recording.theory-every-steps")
     predicted, measured = course.predicted[LEMMA1], course.falls
     error, size = (float(np.sqrt((x**2).mean())) for x in (predicted - measured, measured))
     evidence = (
-        f"entropy fell by {measured.sum():+.3g} nats in the {course.num_points} steps measured, predicted was "
-        f"{predicted.sum():+.3g}; error {error:.2g} at a change of {size:.2g} a step"
+        f"entropy fell by {measured.sum():+.3g} nats in the {course.num_points} steps measured, predicted "
+        f"was {predicted.sum():+.3g}; error {error:.2g} at a change of {size:.2g} a step"
     )
     advice = (
         "steps are too large for a first order: a smaller optimizer.learning-rate; where they are small, "
