@@ -16,75 +16,47 @@ from entropy_rl.observability import plot_panels as panels
 from entropy_rl.observability.plots import label_steps, save_figure
 from entropy_rl.observability.run_record import RunRecord
 from entropy_rl.observatory.law_pictures import heading
-
-MEASURED, PREDICTED = "theory/entropy_change", "theory/lemma1"
-THEOREMS = {"Theorem 1": "theory/theorem1_covariance", "Theorem 2": "theory/theorem2_covariance"}
+from entropy_rl.observatory.theory import LEMMA1, TheoryCheck
 
 
 def draw_theory(runs: Sequence[RunRecord], output: Path) -> list[Path]:
     """Draws theory.png into a folder, a row for each run that recorded the theory; nothing where none did."""
-    runs = [run for run in runs if len(paired(run, PREDICTED)[0])]
-    if not runs:
+    checks = {run.name: TheoryCheck.of(run) for run in runs}
+    checks = {name: check for name, check in checks.items() if check.num_points}
+    if not checks:
         return []
     with matplotlib.rc_context(panels.RC):
-        figure = Figure(figsize=(11.0, 0.4 + 3.6 * len(runs)), layout="constrained")
-        grid = figure.subplots(len(runs), 2, squeeze=False, width_ratios=(1.9, 1.0))
-        for (left, right), run in zip(grid, runs, strict=True):
-            _over_steps(left, run)
-            _against_each_other(right, run)
+        figure = Figure(figsize=(11.0, 0.4 + 3.6 * len(checks)), layout="constrained")
+        grid = figure.subplots(len(checks), 2, squeeze=False, width_ratios=(1.9, 1.0))
+        for (left, right), (name, check) in zip(grid, checks.items(), strict=True):
+            theory_over_steps(left, name, check)
+            theory_against_each_other(right, check)
         return [save_figure(figure, output / "theory.png")]
 
 
-def paired(run: RunRecord, metric: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Steps, the measured changes of entropy and the values of a metric, over the rows that have both."""
-    rows = [
-        (row["step"], row[MEASURED], row[metric])
-        for row in run.rows
-        if row.get(MEASURED) is not None and row.get(metric) is not None
-    ]
-    steps, measured, values = np.array(rows, dtype=np.float64).reshape(-1, 3).T
-    return steps, measured, values
-
-
-def correlation(one: np.ndarray, other: np.ndarray) -> float:
-    """Pearson's; NaN where one never differs or there are fewer than three pairs."""
-    if len(one) < 3 or np.ptp(one) == 0 or np.ptp(other) == 0:
-        return float("nan")
-    return float(np.corrcoef(one, other)[0, 1])
-
-
-def _over_steps(axes: Axes, run: RunRecord) -> None:
-    steps, measured, predicted = paired(run, PREDICTED)
-    said = [
-        f"{name} {correlation(paired(run, metric)[2], -paired(run, metric)[1]):.2f}"
-        for name, metric in THEOREMS.items()
-        if len(paired(run, metric)[0]) >= 3
-    ]
-    heading(axes, run.name, f"correlation with the loss: {', '.join(said)}" if said else "")
+def theory_over_steps(axes: Axes, name: str, check: TheoryCheck) -> None:
+    """Measured and predicted change of entropy, by the steps that recorded both."""
+    theorems = {"Theorem 1": check.theorem1, "Theorem 2": check.theorem2}
+    said = [f"{theorem} {found.correlation:.2f}" for theorem, found in theorems.items() if found]
+    heading(axes, name, f"correlation with the loss: {', '.join(said)}" if said else "")
     axes.axhline(0, color=panels.INK, lw=0.8)
-    marker = "o" if len(steps) < 60 else None
-    axes.plot(steps, measured, color=panels.ENTROPY, lw=1.8, marker=marker, ms=4, label="measured")
-    axes.plot(
-        steps,
-        predicted,
-        color=panels.REWARD,
-        lw=1.8,
-        ls="--",
-        marker=marker,
-        ms=4,
-        label="predicted (Lemma 1)",
-    )
+    look = {"lw": 1.8, "ms": 4, "marker": "o" if check.num_points < 60 else None}
+    axes.plot(check.steps, -check.falls, color=panels.ENTROPY, label="measured", **look)
+    predicted = -check.predicted[LEMMA1]
+    axes.plot(check.steps, predicted, "--", color=panels.REWARD, label="predicted (Lemma 1)", **look)
     axes.legend(loc="best")
     panels.finish(axes, True, ylabel="change of entropy in a step, nats")
     label_steps(axes)
 
 
-def _against_each_other(axes: Axes, run: RunRecord) -> None:
-    _, measured, predicted = paired(run, PREDICTED)
-    heading(axes, "", f"correlation {correlation(predicted, measured):.3f}")
-    both = np.concatenate([measured, predicted])
-    ends = np.array([both.min(), both.max()])
+def theory_against_each_other(axes: Axes, check: TheoryCheck) -> None:
+    """Measured over predicted change, and the line on which both are equal."""
+    found = check.lemma1
+    said = f"correlation {found.correlation:.3f}, slope {found.slope:.2f}" if found else ""
+    heading(axes, "", said)
+    both = np.concatenate([check.falls, check.predicted[LEMMA1]])
+    ends = (-both.max(), -both.min())
     axes.plot(ends, ends, color=panels.QUIET, lw=1.0)
-    axes.scatter(predicted, measured, s=22, color=panels.ENTROPY, alpha=0.7, lw=0)
+    axes.scatter(-check.predicted[LEMMA1], -check.falls, s=22, color=panels.ENTROPY, alpha=0.7, lw=0)
     axes.set_xlabel("predicted change (Lemma 1), nats", fontsize=9)
     axes.set_ylabel("measured change, nats", fontsize=9)

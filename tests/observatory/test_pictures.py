@@ -15,7 +15,12 @@ from entropy_rl.observability.plot_panels import COVARIANCE_LEVELS
 from entropy_rl.observability.plots import legend_of_runs
 from entropy_rl.observability.run_record import RunRecord
 from entropy_rl.observatory import pictures
-from entropy_rl.observatory.theory_pictures import correlation, draw_theory, paired
+from entropy_rl.observatory.theory import TheoryCheck
+from entropy_rl.observatory.theory_pictures import (
+    draw_theory,
+    theory_against_each_other,
+    theory_over_steps,
+)
 from tests.observatory.law_runs import write_rows
 
 OF_ONE = ["covariance", "entropy", "law", "length", "overview", "residuals", "reward", "statistics", "theory"]
@@ -130,19 +135,18 @@ def test_laws_are_drawn_of_the_best_measure_that_all_runs_have(tmp_path):
     assert extrapolated.get_xdata()[0] == 0 and extrapolated.get_ydata()[0] == pytest.approx(0.6)
 
 
-def test_the_theory_is_paired_over_the_steps_that_have_both_sides(tmp_path):
-    made = [
-        {"step": 1, "theory/entropy_change": -0.5, "theory/lemma1": -0.25},
-        {"step": 2, "theory/entropy_change": -0.5},
-        {"step": 3, "theory/entropy_change": None, "theory/lemma1": 0.0},
-        {"step": 4, "theory/entropy_change": 0.125, "theory/lemma1": 0.5},
-    ]
-    run = RunRecord.load(write_rows(tmp_path / "run", made))
-    steps, measured, predicted = paired(run, "theory/lemma1")
-    assert list(steps) == [1, 4] and list(measured) == [-0.5, 0.125] and list(predicted) == [-0.25, 0.5]
-    # 1, 2, 3 against 1, 2, 6: deviations (-1, 0, 1), (-2, -1, 3), so 5 / sqrt(2 * 14).
-    assert correlation(np.array([1.0, 2, 3]), np.array([1.0, 2, 6])) == pytest.approx(5 / np.sqrt(28))
-    assert np.isnan(correlation(np.ones(5), np.arange(5.0)))
+def test_the_theory_is_drawn_as_changes_of_the_steps_that_recorded_it(tmp_path):
+    run = RunRecord.load(write_rows(tmp_path / "run", rows(23, seed=0)))
+    left, right = Figure().subplots(1, 2)
+    theory_over_steps(left, "run", TheoryCheck.of(run))
+    theory_against_each_other(right, TheoryCheck.of(run))
+    _, measured, predicted = left.lines
+    changes = run.series("theory/entropy_change")[1]
+    assert list(measured.get_xdata()) == [5, 10, 15, 20]
+    np.testing.assert_allclose(measured.get_ydata(), changes)
+    np.testing.assert_allclose(predicted.get_ydata(), 0.9 * changes)
+    assert right.get_title(loc="right") == "correlation 1.000, slope 1.11"
+    np.testing.assert_allclose(right.collections[0].get_offsets(), np.stack([0.9 * changes, changes], 1))
     bare = RunRecord.load(write_rows(tmp_path / "bare", [{"step": 1}]))
     assert draw_theory([bare], tmp_path) == []
 
