@@ -283,6 +283,15 @@ def test_lines_that_coincide_are_drawn_once(tmp_path):
     assert line["label"] == "reward = pass rate"
 
 
+def test_an_objective_that_selects_nothing_has_no_chart_of_selected_tokens(tmp_path):
+    chart = next(chart for chart in CHARTS if chart.key == "selected")
+    for selected, lines in ((0, None), (3, 1)):
+        rows = [{"step": n, "selection/selected": selected, "selection/quota": 0} for n in range(1, 6)]
+        run = RunRecord.load(write_run(tmp_path / str(selected), rows))
+        data = chart_data(chart, run, names_of(run), Columns())
+        assert (data and len(data["lines"])) == lines
+
+
 def test_a_short_curve_stays_as_it_is_and_a_long_one_keeps_its_mean_and_its_end():
     steps, values = np.arange(1, 12), np.linspace(0, 1, 11)
     assert thinned(steps, values) == (steps.tolist(), [short(value) for value in values])

@@ -36,7 +36,8 @@ function logScale(positive, from, to) {
 
 function symlogScale(values, from, to) {
   const sizes = values.map(Math.abs).filter((size) => size > 0).sort((a, b) => a - b);
-  const bulk = sizes.length ? sizes[Math.floor(sizes.length / 3)] : 1;
+  // Linear below the smaller third, but over no more than three powers of ten: most tokens have next to nothing.
+  const bulk = sizes.length ? Math.max(sizes[Math.floor(sizes.length / 3)], sizes.at(-1) / 1000) : 1;
   const bend = (value) => Math.asinh(value / bulk);
   const low = bend(Math.min(0, ...values)) - 0.15;
   const high = bend(Math.max(0, ...values)) + 0.15;

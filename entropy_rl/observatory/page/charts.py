@@ -60,6 +60,8 @@ class Chart:
     from_zero: bool = False
     note: str = ""
     """How to read it."""
+    zero_is_absent: bool = False
+    """Whether a run lacks it where all of its values are 0."""
     absent: str = "the run was made by a version that did not record it"
     """Why a run may lack it."""
 

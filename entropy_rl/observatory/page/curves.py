@@ -80,7 +80,7 @@ def chart_data(chart: Chart, run: RunRecord, names: Sequence[str], columns: Colu
 
     def curve(metric: str) -> tuple[int, int] | None:
         steps, values = run.series(metric)
-        if not np.isfinite(values).any():
+        if not np.isfinite(values).any() or chart.zero_is_absent and not np.nan_to_num(values).any():
             return None
         return tuple(columns.place_of(column) for column in thinned(steps, values))
 

@@ -164,6 +164,7 @@ COVARIANCE = Section(
                 plain("selection/selected_negative_advantage", "of advantage < 0", "entropy"),
             ),
             from_zero=True,
+            zero_is_absent=True,
             absent="the objective selects no tokens by covariance",
         ),
         Chart(
