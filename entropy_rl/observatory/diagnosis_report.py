@@ -7,6 +7,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from entropy_rl.observatory.checks import CHECKS
 from entropy_rl.observatory.diagnosis import SEVERITY, severity
 from entropy_rl.observatory.verdicts import Outcome, Verdict
 
@@ -90,5 +91,15 @@ def as_markdown(verdicts: Sequence[Verdict], run: str) -> str:
         for v in verdicts
     ]
     table = [heading, ("---",) * len(heading), *rows]
-    body = ("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in table)
+    body = ("| " + " | ".join(map(_cell, row)) + " |" for row in table)
     return "\n".join([f"# Diagnosis of {run}", "", summary(verdicts), "", *body, ""])
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def checks_markdown() -> str:
+    """Every check as a row of a Markdown table."""
+    rows = [f"| {c.name} | {c.priority.value} | {_cell(c.measures)} | {_cell(c.reference)} |" for c in CHECKS]
+    return "\n".join(["| check | priority | looks at | rule from |", "|---|---|---|---|", *rows, ""])
