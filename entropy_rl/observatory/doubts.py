@@ -13,7 +13,7 @@ HIGH_PERSISTENCE = 0.9
 """Above it a hundred residuals are worth fewer than six independent ones: (1 - rho) / (1 + rho)."""
 CURVATURE_SHARE = 0.5
 CURVATURE_T = 3.5
-FAR = 1.0
+FAR = 0.5
 """Ranges of exp(H) between the least seen and that of no entropy."""
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from entropy_rl.observability.metric_names import ENTROPY
+from entropy_rl.observability.metric_names import ENTROPY, metric_of
 from entropy_rl.observability.run_record import RunRecord
 from entropy_rl.observatory.doubts import doubts_of
 from entropy_rl.observatory.robust_line import Line, bootstrap_lines, huber_line, persistence
@@ -194,11 +194,6 @@ class Law:
 
     def doubts(self) -> tuple[str, ...]:
         """Why not to trust the fit, a sentence each; none where nothing speaks against it."""
-        training = self.course.measure == TRAINING and self.course.filtered
-        sampled = (
-            "R is the training reward of a run with dynamic sampling: the reward is of all groups, the "
-            "entropy of those kept; evaluate held-out prompts every few steps",
-        )
         found = doubts_of(
             entropy=self.course.entropy,
             residuals=self.residuals,
@@ -206,7 +201,15 @@ class Law:
             explained=self.explained,
             persistence=self.persistence,
         )
-        return found + (sampled if training else ())
+        metric = metric_of(self.course.measure)
+        if metric and metric.unit == "fraction" and self.ceiling.value > 1:
+            found += (f"the ceiling is {self.ceiling.value:.3g}, and no share can exceed 1",)
+        if self.course.measure == TRAINING and self.course.filtered:
+            found += (
+                "R is the training reward of a run with dynamic sampling: the reward is of all groups, the "
+                "entropy of those kept; evaluate held-out prompts every few steps",
+            )
+        return found
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

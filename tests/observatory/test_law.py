@@ -116,6 +116,16 @@ def test_a_ceiling_far_below_the_entropies_seen_is_doubted():
     assert any("extrapolated" in doubt for doubt in Law.of(high, num_resamples=50).doubts())
 
 
+def test_a_share_is_doubted_to_exceed_one_and_a_reward_is_not():
+    drawn = course(97, deviation=0.001)
+    above = drawn.success + 0.75  # the ceiling is 1.35
+    share, reward = (
+        Law.of(changed(drawn, success=above, measure=measure), num_resamples=50).doubts()
+        for measure in ("heldout/accuracy", "reward/mean")
+    )
+    assert share == ("the ceiling is 1.35, and no share can exceed 1",) and reward == ()
+
+
 def test_residuals_that_wander_are_doubted():
     drawn = course(197, persistence=0.99, deviation=0.1, seed=2)
     assert any("residuals persist" in doubt for doubt in Law.of(drawn, num_resamples=50).doubts())
