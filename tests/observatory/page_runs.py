@@ -32,7 +32,7 @@ HOSTILE = (
     "\ud800",
     "\u202egnp.exe",
     "&lt;b&gt;&amp;",
-    "javascript:window.hacked=1",
+    "javascript:window.hacked=1 and so on until it is longer than a short prompt may be",
 )
 """Responses that try to be more than text."""
 

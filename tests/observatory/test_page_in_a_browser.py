@@ -90,6 +90,16 @@ def test_selected_tokens_are_outlined_and_no_others(browser, page):
     assert widths == ["none", "solid", "none", "none", "none", "solid", "none", "none", "none"]
 
 
+def test_short_responses_stand_side_by_side_and_long_ones_below_each_other(browser, page):
+    lefts = (
+        "[...document.querySelectorAll('.responses > li')].slice(0, 2).map(c => c.getBoundingClientRect().x)"
+    )
+    for step, are_beside in ((40, True), (20, False)):  # hostile prompts of step 20 are longer
+        browser.open(f"{page}#step={step}")
+        left, right = browser.run(lefts)
+        assert (right > left) == are_beside
+
+
 def test_letters_can_be_read_on_every_colour_in_both_schemes(browser, page):
     for dark in (False, True):
         browser.open(page, dark=dark)

@@ -132,7 +132,10 @@ function showRollouts() {
   const wanted = { all: () => true, right: (response) => response.correct, wrong: (response) => !response.correct }[STATE.which];
   const cards = ROLLOUTS.steps[place].responses.filter(wanted).map(responseCard);
   if (!cards.length) cards.push(make("li", {}, `No ${STATE.which} response was recorded at this step.`));
-  document.getElementById("responses").replaceChildren(...cards);
+  const list = document.getElementById("responses");
+  const isShort = ({ tokens, prompt }) => tokens.length <= 30 && prompt.length <= 60;
+  list.classList.toggle("short", ROLLOUTS.steps[place].responses.every(isShort));
+  list.replaceChildren(...cards);
 }
 
 function startRollouts() {
