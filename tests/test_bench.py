@@ -8,8 +8,10 @@ from dataclasses import replace
 import pytest
 
 from entropy_rl.bench import kernels
+from entropy_rl.bench.step import WORKLOADS
 from entropy_rl.cli import main
 from entropy_rl.models.config import QWEN2_5
+from tests.policies import TINY
 
 
 def printed(*args: str) -> str:
@@ -70,3 +72,16 @@ def test_the_kernels_are_compiled_for_a_tpu_that_is_not_there(tpu_devices):
     assert all(float(row[2]) <= 64 and float(row[-1]) <= 1.25 for row in rows)
     selected = [line.split("|")[1:-1] for line in selection.splitlines()[2:]]
     assert [[cell.strip() for cell in row[:2]] for row in selected] == [["v5e", "KLCov"], ["v5e", "ClipCov"]]
+
+
+@pytest.mark.slow
+def test_steps_that_record_are_timed_beside_equal_ones_that_do_not(monkeypatch):
+    small = replace(TINY, vocab_size=37)  # more than the tokenizer of countdown has
+    workload = replace(WORKLOADS["tiny"], architecture=small, num_prompts=3, num_samples=2, num_new_tokens=7)
+    monkeypatch.setitem(WORKLOADS, "tiny", workload)
+    report = json.loads(printed("observatory", "--workload", "tiny", "--repeats", "2"))
+    assert report["tens_of_steps"] == 2
+    for kind in ("clock", "processor"):
+        low, high = report[kind]["recorded_over_bare_range"]
+        assert 0 < low <= report[kind]["recorded_over_bare"] <= high
+        assert report[kind]["bare_step_s"] > 0 and min(report[kind]["always_s"].values()) >= 0

@@ -1,4 +1,4 @@
-"""python -m entropy_rl bench step | kernels | tpu | device"""
+"""python -m entropy_rl bench step | observatory | kernels | tpu | device"""
 
 import json
 import time
@@ -17,6 +17,7 @@ from entropy_rl.bench.kernels import (
     bench_token_statistics,
     present_device,
 )
+from entropy_rl.bench.observatory import bench_observatory
 from entropy_rl.bench.selection import OBJECTIVES, bench_selection, modelled_cost
 from entropy_rl.bench.step import WORKLOADS, bench_step
 from entropy_rl.bench.tables import kernel_table, selection_cost_table, selection_table, tpu_table
@@ -40,6 +41,19 @@ class Step:
 
     def run(self) -> None:
         print(json.dumps(bench_step(WORKLOADS[self.workload], repeats=self.repeats), indent=2))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObservatoryBench:
+    """Time steps with everything recorded beside the same steps with nothing; prints a JSON object."""
+
+    workload: Literal["tiny", "vocab"]
+    """As of `bench step`."""
+    repeats: int = 5
+    """Tens of steps timed, after one that is not; one step of ten records the theory and chosen rollouts."""
+
+    def run(self) -> None:
+        print(json.dumps(bench_observatory(self.workload, repeats=self.repeats), indent=2))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,10 +158,11 @@ class DeviceBench:
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """Measure a training step, the kernels or the present device's limits; or compile kernels for TPUs."""
+    """Measure a training step, recording, the kernels or the present device's limits; compile for TPUs."""
 
     what: tyro.conf.OmitArgPrefixes[
         Annotated[Step, tyro.conf.subcommand("step", prefix_name=False)]
+        | Annotated[ObservatoryBench, tyro.conf.subcommand("observatory", prefix_name=False)]
         | Annotated[KernelBench, tyro.conf.subcommand("kernels", prefix_name=False)]
         | Annotated[TPUBench, tyro.conf.subcommand("tpu", prefix_name=False)]
         | Annotated[DeviceBench, tyro.conf.subcommand("device", prefix_name=False)]
