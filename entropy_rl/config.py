@@ -13,6 +13,7 @@ from entropy_rl.data.prompts import Prompt
 from entropy_rl.data.tasks import CountdownTask, Task
 from entropy_rl.data.tokenizers import Tokenizer
 from entropy_rl.dynamic_sampling import DynamicSampling
+from entropy_rl.guard import CollapseGuard
 from entropy_rl.kernel_choice import KernelConfig, Kernels, selector_beside
 from entropy_rl.models.config import Qwen2Config
 from entropy_rl.models.policy import Policy
@@ -143,6 +144,7 @@ class RunConfig:
     advantage: GroupAdvantage = GroupAdvantage()
     aggregation: Aggregation = TokenMean()
     regularizer: Regularizer = Regularizer()
+    guard: CollapseGuard = CollapseGuard()
     dynamic_sampling: DynamicSampling | None = None
     """Learn only from groups that pass a filter, and sample until there are enough (None: from all)."""
     mesh: MeshConfig = MeshConfig()

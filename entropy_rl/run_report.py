@@ -32,8 +32,11 @@ class RunReport:
         """The numbers of all steps so far."""
         return []
 
-    def finish(self) -> dict:
-        """Writes the summary, the plots and the closing table of a run that ended; returns the summary."""
+    def finish(self, stopped: str | None = None) -> dict:
+        """Writes the summary, the plots and the closing table of a run that ended; returns the summary.
+
+        `stopped` says why it ended before its last step, if it did.
+        """
         return {}
 
 
@@ -58,8 +61,9 @@ class WrittenReport(RunReport):
     def rows(self) -> list[dict]:
         return read_rows(self._folder.path / METRICS_FILE)
 
-    def finish(self) -> dict:
-        summary = self._folder.finish({"peak_memory_bytes": peak_memory_bytes()})
+    def finish(self, stopped: str | None = None) -> dict:
+        facts = {} if stopped is None else {"stopped": stopped}
+        summary = self._folder.finish(facts | {"peak_memory_bytes": peak_memory_bytes()})
         draw_run(self._folder.path)
         self._progress.table(read_rows(self._folder.path / METRICS_FILE))
         self._progress.say(f"run folder: {self._folder.path}")

@@ -12,6 +12,7 @@ from entropy_rl.data.graders import Grader
 from entropy_rl.data.prompts import Prompt
 from entropy_rl.dynamic_sampling import DynamicSampling
 from entropy_rl.evaluation.problems import Problems
+from entropy_rl.guard import Collapsed
 from entropy_rl.heldout import heldout_numbers, heldout_prompts, validation_numbers, validation_problems
 from entropy_rl.models.parameters import count
 from entropy_rl.parallelism import Preempted, StopRequests, fail_together, is_main, wait_for_all
@@ -48,9 +49,10 @@ def train(config: RunConfig, *, resume: bool = False, overwrite: bool = False) -
     `resume` goes on from the newest checkpoint, bit for bit as if the run had never stopped (one that was
     killed before its first checkpoint begins again), on another machine too where `config.checkpoint_folder`
     outlives the first; `overwrite` deletes an earlier run of the same name.
-    Raises ValueError for settings that cannot work, RuntimeError when updates stop being finite, and
-    Preempted, with all that was done saved, after SIGTERM to any of its processes. An exception of one of
-    several processes ends that process at once.
+    Raises ValueError for settings that cannot work, RuntimeError when updates stop being finite, Collapsed
+    when its guard has stopped it, with everything written as at its end, and Preempted, with all that was
+    done saved, after SIGTERM to any of its processes. Any other exception of one of several processes ends
+    that process at once.
     """
     # SIGTERM is heard from here on, and obeyed when the folder is there that --resume looks for.
     with StopRequests() as requests:
@@ -62,8 +64,11 @@ def train(config: RunConfig, *, resume: bool = False, overwrite: bool = False) -
         bench = Workbench.of(config)
         done = come_so_far(bench, resume=resume)
         with open_run(bench, done, requests, resume=resume, overwrite=overwrite) as run:
-            make_steps(run, done)
-    return run.report.finish()
+            stopped = make_steps(run, done)
+    summary = run.report.finish(stopped)
+    if stopped is not None:
+        raise Collapsed(stopped)
+    return summary
 
 
 def keep_compiled_programs(config: RunConfig) -> None:
@@ -75,23 +80,34 @@ def keep_compiled_programs(config: RunConfig) -> None:
         jax.config.update("jax_compilation_cache_dir", str(reach(config.compiled_programs)))
 
 
-def make_steps(run: Run, done: Progress) -> None:
-    """All steps that are left. Raises Preempted when what was done is saved."""
+def make_steps(run: Run, done: Progress) -> str | None:
+    """All steps that are left; tells why, where the guard has stopped the run before.
+
+    Raises Preempted when what was done is saved.
+    """
     bench, config = run.bench, run.config
     state = begin(run, done)
     run.report.say(introduction(bench))
     try:
         if done.unrecorded is not None:
             done = end_step(run, state, done)
-        while done.step < config.num_steps:
+        while done.step < config.num_steps and not config.guard.stops(state.collapsed_steps):
             run.requests.check()
             step = done.step + 1
             state, metrics, rollouts = take_step(bench, run.grader, state, step, run.requests.check)
             run.report.rollouts(step, rollouts)
             done = after_step(run, done, metrics)
-            if shortage := told_of_shortage(config, done):
-                run.report.say(shortage)
+            for said in (
+                told_of_shortage(config, done),
+                config.guard.warning(state.collapsed_steps, done.step),
+            ):
+                if said is not None:
+                    run.report.say(said)
             done = end_step(run, state, done)
+        if not config.guard.stops(state.collapsed_steps):
+            return None
+        save(run, state, done)
+        return config.guard.reason(state.collapsed_steps, done.step)
     except Preempted:
         raise Preempted(save_at_once(run, state, done)) from None
 
@@ -156,8 +172,12 @@ def begin(run: Run, done: Progress) -> RunState:
     del state  # or there would be two at once
     learned = run.checkpoints.restore(like)
     dynamic = run.config.dynamic_sampling
+    recorded = [*done.rows, *([] if done.unrecorded is None else [done.unrecorded])]
     return RunState(
-        learned=learned, surplus=dynamic and saved_surplus(dynamic, run.checkpoints, done, surplus)
+        learned=learned,
+        surplus=dynamic and saved_surplus(dynamic, run.checkpoints, done, surplus),
+        entropy_bonus=done.entropy_bonus,
+        collapsed_steps=run.config.guard.count_again(recorded),
     )
 
 
@@ -251,7 +271,7 @@ def save(run: Run, state: RunState, done: Progress) -> None:
         if state.surplus is not None and len(state.surplus.groups):
             groups = {"groups": state.surplus.groups.as_json(), "shape": state.surplus.shape}
             arrays = state.surplus.rollout
-        done = replace(done, rows=run.report.rows(), surplus=groups)
+        done = replace(done, rows=run.report.rows(), surplus=groups, entropy_bonus=state.entropy_bonus)
         run.checkpoints.save(state.learned, done, arrays)
 
 

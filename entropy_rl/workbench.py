@@ -13,6 +13,7 @@ from entropy_rl.data.graders import Grader
 from entropy_rl.data.pipeline import PromptPipeline
 from entropy_rl.data.prompt_files import ReadReport
 from entropy_rl.evaluation import grade_rollout
+from entropy_rl.objectives import CoefficientOfStep
 from entropy_rl.observability.clock import Clock
 from entropy_rl.observability.rollout_records import RolloutRecord
 from entropy_rl.parallelism import batch_sharding, held_rows, to_global
@@ -99,11 +100,15 @@ class Workbench:
 
 @dataclass(frozen=True, kw_only=True)
 class RunState:
-    """All arrays that steps change."""
+    """All that steps change."""
 
     learned: TrainState
     surplus: GroupPool | None
     """Groups that dynamic sampling has left for the next step; None without it."""
+    entropy_bonus: float | None = None
+    """What the rule of the entropy bonus carries; None where it remembers nothing, as at the beginning."""
+    collapsed_steps: int = 0
+    """Steps in a row, up to the last one, that the guard calls collapsed."""
 
 
 def take_step(
@@ -122,6 +127,7 @@ def take_step(
     config, clock, records = bench.config, Clock(), []
     collected = collect(bench, grader, state, step, clock, on_pause)
     batch, learned = collected.batch, state.learned
+    entropy_coef = CoefficientOfStep(config.regularizer, step=step, carried=state.entropy_bonus)
     on_pause()
     if batch is None:
         metrics = no_updates(learned)
@@ -144,6 +150,7 @@ def take_step(
             ref_logp_PGT=ref_logp_PGT,
             stale_P=None if batch.stale_P is None else to_global(batch.stale_P, bench.placement),
             theory_fraction=config.recording.theory_fraction_at(step),
+            entropy_coef=entropy_coef,
             clock=clock,
             on_pause=on_pause,
         )
@@ -155,7 +162,14 @@ def take_step(
                 records = rollout_records(seen, batch, adv_PG, tokenizer, mesh, step=step, number=number)
         metrics |= {name: value.item() for name, value in of_reference.items()}
     metrics = metrics | collected.metrics | sample_metrics(collected.graded) | time_metrics(clock, collected)
-    return RunState(learned=learned, surplus=collected.surplus), metrics, records
+    collapsed_steps = config.guard.count(state.collapsed_steps, metrics)
+    after = RunState(
+        learned=learned,
+        surplus=collected.surplus,
+        entropy_bonus=entropy_coef.carried,
+        collapsed_steps=collapsed_steps,
+    )
+    return after, metrics | config.guard.metrics(collapsed_steps), records
 
 
 def collect(

@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 
 from entropy_rl.commands.configured import Configured
+from entropy_rl.guard import EXIT_COLLAPSED, Collapsed
 from entropy_rl.parallelism import EXIT_PREEMPTED, Preempted, Processes, joined
 from entropy_rl.train import train
 
@@ -19,7 +20,8 @@ class Train(Configured):
     summary.json. Example: python -m entropy_rl train --config configs/tiny_kl_cov.py --num-steps 20
     --objective.penalty-coef 0.5
 
-    SIGTERM saves the run and ends it with exit code 75; start it again with --resume.
+    SIGTERM saves the run and ends it with exit code 75; start it again with --resume. --guard.below-nats 0.05
+    --guard.stop ends a run whose entropy has collapsed, with exit code 76.
     """
 
     resume: bool = False
@@ -35,3 +37,6 @@ class Train(Configured):
         except Preempted as stop:
             print(f"entropy_rl train: {stop}", file=sys.stderr)
             sys.exit(EXIT_PREEMPTED)
+        except Collapsed as stop:
+            print(f"entropy_rl train: {stop}", file=sys.stderr)
+            sys.exit(EXIT_COLLAPSED)

@@ -8,6 +8,7 @@ In reading order:
     selection    what was selected, and the scope it was selected in
     losses       PPOClip, ClipCov, KLCov: the objectives
     aggregation  token losses -> one loss
+    entropy_bonus  the coefficient of entropy: static, decaying, or adapted to a target
     divergences  KL estimators; entropy and KL terms
     diagnostics  metrics of all of these
     theory       what moves entropy: Lemma 1, Theorems 1 and 2
@@ -32,7 +33,13 @@ from entropy_rl.objectives.diagnostics import (
     selection_metrics,
     surprisal_metrics,
 )
-from entropy_rl.objectives.divergences import K1, K2, K3, Divergence, Regularizer
+from entropy_rl.objectives.divergences import K1, K2, K3, CoefficientOfStep, Divergence, Regularizer
+from entropy_rl.objectives.entropy_bonus import (
+    DecayingEntropyBonus,
+    EntropyBonus,
+    StaticEntropyBonus,
+    TargetEntropyBonus,
+)
 from entropy_rl.objectives.losses import ClipCov, KLCov, PolicyObjective, PPOClip
 from entropy_rl.objectives.numerics import as_float, log_ratio, masked_mean, masked_sum
 from entropy_rl.objectives.quota import exact_quota
@@ -42,7 +49,10 @@ from entropy_rl.objectives.theory import bandit_covariances, entropy_of_logits, 
 __all__ = [
     "Aggregation",
     "ClipCov",
+    "CoefficientOfStep",
+    "DecayingEntropyBonus",
     "Divergence",
+    "EntropyBonus",
     "GroupAdvantage",
     "K1",
     "K2",
@@ -58,6 +68,8 @@ __all__ = [
     "SequenceMeanTokenMean",
     "SequenceMeanTokenSum",
     "SequenceMeanTokenSumNorm",
+    "StaticEntropyBonus",
+    "TargetEntropyBonus",
     "TokenMean",
     "as_float",
     "bandit_covariances",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from entropy_rl.objectives.entropy_bonus import EntropyBonus, StaticEntropyBonus
 from entropy_rl.objectives.numerics import as_float, log_ratio
 
 
@@ -60,15 +61,25 @@ class Regularizer:
 
     entropy_coef: float = 0.0
     """Weight of the entropy bonus; a positive one raises entropy."""
+    entropy_bonus: EntropyBonus = StaticEntropyBonus()
+    """How that weight goes on from step to step: it stays, decays, or adapts to a target."""
     kl_coef: float = 0.0
     """Weight of the divergence from the reference policy."""
     divergence: Divergence = K3()
     """How the divergence is estimated."""
 
+    def __post_init__(self):
+        low, high = self.entropy_bonus.bounds
+        if not low <= self.entropy_coef <= high:
+            raise ValueError(
+                f"entropy_coef must lie within the bounds of the entropy bonus that begins with it, {low} "
+                f"and {high}, got {self.entropy_coef}; change the one or the others"
+            )
+
     @property
     def needs_entropy(self) -> bool:
         """Whether `token_penalty` looks at `entropy_BT`, which costs a gradient through all logits."""
-        return self.entropy_coef != 0
+        return self.entropy_bonus.acts(self.entropy_coef)
 
     @property
     def needs_reference(self) -> bool:
@@ -82,11 +93,32 @@ class Regularizer:
         mask_BT: Bool[Array, "B T"],
         entropy_BT: Float[Array, "B T"] | None = None,
         ref_logp_BT: Float[Array, "B T"] | None = None,
+        entropy_coef: Float[Array, ""] | None = None,
     ) -> Float[Array, "B T"]:
-        """The term of each token, 0 where masked. What a coefficient of 0 leaves unused may be None."""
+        """The term of each token, 0 where masked. What a coefficient of 0 leaves unused may be None.
+
+        `entropy_coef` is the weight of entropy in this step; None takes the first step's.
+        """
         penalty_BT = jnp.zeros_like(as_float(logp_BT))
         if self.needs_entropy:
-            penalty_BT -= self.entropy_coef * jnp.where(mask_BT, as_float(entropy_BT), 0)
+            coef = self.entropy_coef if entropy_coef is None else entropy_coef
+            penalty_BT -= coef * jnp.where(mask_BT, as_float(entropy_BT), 0)
         if self.needs_reference:
             penalty_BT += self.kl_coef * self.divergence(logp_BT, ref_logp_BT, mask_BT)
         return penalty_BT
+
+
+class CoefficientOfStep:
+    """The entropy coefficient of one step: called once, with the entropy that the bonus may go by."""
+
+    def __init__(self, regularizer: Regularizer, *, step: int = 1, carried: float | None = None):
+        self._regularizer, self._step = regularizer, step
+        self.carried = carried
+        """What the bonus is told: before the call, and after it for the next step."""
+
+    def __call__(self, entropy: float | None) -> float:
+        decision = self._regularizer.entropy_bonus.decide(
+            initial=self._regularizer.entropy_coef, step=self._step, carried=self.carried, entropy=entropy
+        )
+        self.carried = decision.carried
+        return decision.coef

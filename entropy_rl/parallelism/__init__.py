@@ -12,7 +12,7 @@ from entropy_rl.parallelism.mesh import (
     parameter_shardings,
     spec_of,
 )
-from entropy_rl.parallelism.preemption import EXIT_PREEMPTED, Preempted, StopRequests
+from entropy_rl.parallelism.preemption import EXIT_PREEMPTED, AllStop, Preempted, StopRequests
 from entropy_rl.parallelism.processes import Processes, fail_together, joined
 from entropy_rl.parallelism.rows import (
     gathered,
@@ -30,6 +30,7 @@ __all__ = [
     "EXIT_PREEMPTED",
     "SAMPLING_RULES",
     "TRAINING_RULES",
+    "AllStop",
     "MeshConfig",
     "Preempted",
     "Processes",

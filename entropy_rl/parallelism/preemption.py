@@ -11,8 +11,12 @@ EXIT_PREEMPTED = 75
 """Exit code of a run that was asked to stop and can be resumed (EX_TEMPFAIL of sysexits.h)."""
 
 
-class Preempted(Exception):
-    """The run was asked to stop. All processes raise it at the same point."""
+class AllStop(Exception):
+    """An end in order, before the last step: all processes raise it at the same point."""
+
+
+class Preempted(AllStop):
+    """The run was asked to stop."""
 
 
 class StopRequests:

@@ -15,7 +15,7 @@ from os import _exit as exit_at_once
 import jax
 
 from entropy_rl.parallelism.clusters import INITIALIZATION_TIMEOUT_SECONDS, Membership, found_membership
-from entropy_rl.parallelism.preemption import Preempted
+from entropy_rl.parallelism.preemption import AllStop
 
 HEARTBEAT_TIMEOUT_SECONDS = 30
 """A process that is silent for so long is taken for dead, and the others end."""
@@ -85,7 +85,7 @@ def joined(processes: Processes) -> Iterator[None]:
         _meet(me)
         try:
             yield
-        except Preempted:
+        except AllStop:
             jax.distributed.shutdown()
             raise
         jax.distributed.shutdown()
@@ -95,11 +95,11 @@ def joined(processes: Processes) -> Iterator[None]:
 def fail_together() -> Iterator[None]:
     """An exception in the body ends this process at once, where it is one of several, and thereby the others.
 
-    To unwind would be to wait for them, while they wait for this one. `Preempted` passes: all raise it.
+    To unwind would be to wait for them, while they wait for this one. `AllStop` passes: all raise it.
     """
     try:
         yield
-    except Preempted:
+    except AllStop:
         raise
     except BaseException as error:
         if not jax.distributed.is_initialized():

@@ -148,7 +148,7 @@ class Job:
     @property
     def num_old_logp(self) -> int:
         """Mini-batches of a step whose old log-probs take a pass."""
-        return self.num_updates if self.learner.needs_first_old_logp else self.num_updates - 1
+        return self.num_updates if self.learner.needs_first_statistics else self.num_updates - 1
 
     @property
     def num_selections(self) -> int:

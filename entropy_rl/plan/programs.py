@@ -174,8 +174,8 @@ class Programs:
 
     def _update(self):
         P, G, T = self._responses_shape
-        known = None
-        if self.job.config.regularizer.needs_reference:
+        known, regularizer = None, self.job.config.regularizer
+        if regularizer.needs_reference:
             known = self._by_prompt((P, G, T), jnp.float32)
         batch = Minibatch(
             rollout=self._rollout,
@@ -183,6 +183,7 @@ class Programs:
             old_logp_PGT=self._by_prompt((P, G, T), jnp.float32),
             on_policy=self._whole((), jnp.bool_),
             ref_logp_PGT=known,
+            entropy_coef=self._whole((), jnp.float32) if regularizer.needs_entropy else None,
         )
         packing = self.learner.abstract_packing(self._rollout)
         return learning._update.lower(self.learner, self.state, batch, self._key, packing)

@@ -29,6 +29,9 @@ class Minibatch:
     |log ratio| into a gradient of full size. An array, so that all updates are one compiled program."""
     ref_logp_PGT: Float[Array, "P G T"] | None = None
     """Log-probs of the frozen reference; needed only by a KL term."""
+    entropy_coef: Float[Array, ""] | None = None
+    """Weight of the entropy bonus, an array, so that no other one needs another program; None where there is
+    no bonus, or takes that of a static one."""
 
 
 class Sequences(ABC):

@@ -31,6 +31,8 @@ class Progress:
     """With the step, the state of every random key."""
     data_position: dict
     """State of the prompt pipeline."""
+    entropy_bonus: float | None = None
+    """What the rule of the entropy bonus carries to the next step; None where it remembers nothing."""
     rows: list[dict] = field(default_factory=list)
     """Those of metrics.jsonl so far, for a machine without the run's folder; filled in as it is saved."""
     surplus: dict | None = None

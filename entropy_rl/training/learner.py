@@ -98,6 +98,11 @@ class Learner:
         """Whether the first update of a rollout, too, must be given its old log-probs, to choose by them."""
         return self.chooses_ahead and self.objective.selection_acts_on_policy
 
+    @property
+    def needs_first_statistics(self) -> bool:
+        """Whether a forward pass of the first mini-batch, too, must go before the updates of a rollout."""
+        return self.needs_first_old_logp or self.regularizer.entropy_bonus.needs_entropy
+
     def init(self, params) -> TrainState:
         """A fresh state around `params`, which are donated."""
         return _init(self, params)
@@ -247,7 +252,9 @@ def _gradient(
 
     def step(total, sequences, by_token):
         loss_and_gradient = jax.value_and_grad(_loss, has_aux=True)
-        (loss, rest), grads = loss_and_gradient(params, learner, sequences, *by_token, key)
+        (loss, rest), grads = loss_and_gradient(
+            params, learner, sequences, *by_token, batch.entropy_coef, key
+        )
         return jax.tree.map(jnp.add, total, (loss, laid_as_accumulated(learner.policy, grads))), rest
 
     zero = (jnp.float32(0), laid_as_accumulated(learner.policy, optax.tree.zeros_like(params)))
@@ -258,7 +265,7 @@ def _gradient(
     return loss, grads, statistics, chosen or ahead
 
 
-def _loss(params, learner: Learner, sequences: Sequences, tokens: TokenBatch, selected_BT, key):
+def _loss(params, learner: Learner, sequences: Sequences, tokens: TokenBatch, selected_BT, entropy_coef, key):
     """Share of one micro-batch in the loss, which itself chooses among these tokens where none are given."""
     statistics = _statistics(learner, params, sequences)
     (logp_BT, entropy_BT), chosen = statistics, None
@@ -274,7 +281,11 @@ def _loss(params, learner: Learner, sequences: Sequences, tokens: TokenBatch, se
         mask_BT=tokens.mask_BT,
         selected_BT=selected_BT,
     ) + learner.regularizer.token_penalty(
-        logp_BT=logp_BT, mask_BT=tokens.mask_BT, entropy_BT=entropy_BT, ref_logp_BT=tokens.ref_logp_BT
+        logp_BT=logp_BT,
+        mask_BT=tokens.mask_BT,
+        entropy_BT=entropy_BT,
+        ref_logp_BT=tokens.ref_logp_BT,
+        entropy_coef=entropy_coef,
     )
     return jnp.sum(tokens.weight_BT * loss_BT), (jax.lax.stop_gradient(statistics), chosen)
 

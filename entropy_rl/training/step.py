@@ -8,11 +8,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from entropy_rl.objectives import CoefficientOfStep
 from entropy_rl.observability.clock import Clock
 from entropy_rl.training.batch import Minibatch
 from entropy_rl.training.learner import Learner, TrainState, UpdateReport
 from entropy_rl.training.theory_probe import TheoryProbe, theorem_metrics
-from entropy_rl.training.update_metrics import over_updates, rollout_metrics, token_metrics
+from entropy_rl.training.update_metrics import mean_entropy, over_updates, rollout_metrics, token_metrics
 from entropy_rl.types import Rollout, tree_of_arrays
 
 
@@ -43,6 +44,7 @@ def learn(
     ref_logp_PGT: Float[Array, "P G T"] | None = None,
     stale_P: Bool[Array, " P"] | None = None,
     theory_fraction: float | None = None,
+    entropy_coef: Callable[[float | None], float] | None = None,
     clock: Clock | None = None,
     on_pause: Callable[[], None] = lambda: None,
 ) -> tuple[TrainState, dict[str, float | int], list[SeenTokens]]:
@@ -53,7 +55,8 @@ def learn(
     Only the first `num_updates` mini-batches are learned from (None: all). Groups without a token in any
     response change nothing. Those of `stale_P` were sampled before this step (None: none was): what they tell
     of sampler and learner is reported apart. With `theory_fraction` the theory's two sides are measured too,
-    on at most this share of the responses.
+    on at most this share of the responses. `entropy_coef` is told the entropy of what is learned from, where
+    the entropy bonus goes by it, and tells the bonus's coefficient (None: that of a run's first step).
 
     `state` is donated to the first update, before which `on_pause` is called. Mini-batches lie on the devices
     as the rollout does. How they are packed is decided before the first update, so that the host waits for
@@ -61,7 +64,8 @@ def learn(
 
     In the first update old log-probs are the current ones; only the mini-batches after it need a pass for
     theirs, made before anything changes. With one update a rollout there is no such pass at all, unless
-    tokens must be chosen before the first micro-batch's gradient (`Learner.needs_first_old_logp`).
+    tokens must be chosen before the first micro-batch's gradient (`Learner.needs_first_old_logp`), or the
+    entropy bonus goes by the entropy of the whole rollout.
     """
     clock = clock or Clock()
     num_updates = num_updates or len(adv_PG) // prompts_per_update
@@ -70,26 +74,16 @@ def learn(
     with clock("old_logp"):
         packings = [learner.packing(part) for part, *_ in parts]
         known = _old_statistics(learner, state, [part for part, *_ in parts], packings)
+        coef = _entropy_coef(learner, rollout, known, entropy_coef)
     probe = _theory_before(learner, state, rollout, theory_fraction, clock)
     on_pause()
-    reports = []
     with clock("update"):
-        for number, (mine, adv, ref_logp) in enumerate(parts):
-            batch = Minibatch(
-                rollout=mine,
-                adv_PG=adv,
-                # Of the first they are not looked at where they are not known.
-                old_logp_PGT=known[number][0] if number in known else mine.logp_PGT,
-                on_policy=jnp.bool_(number == 0),
-                ref_logp_PGT=ref_logp,
-            )
-            fold_key = jax.random.fold_in(key, number)
-            state, report = learner.update(state, batch, fold_key, packing=packings[number])
-            reports.append(report)
+        state, reports = _updates(learner, state, parts, packings, known, coef, key)
         jax.block_until_ready(state)
     before = [(reports[0].logp_PGT, reports[0].entropy_PGT), *(known[n] for n in range(1, num_updates))]
     seen = [_seen(mine, *rest) for (mine, *_), *rest in zip(parts, before, reports, strict=True)]
     metrics = _step_metrics(learner, rollout, stale_P, len(known), seen, reports)
+    metrics |= {} if coef is None else {"guard/entropy_coef": coef}
     return state, metrics | _theory_after(probe, state, rollout, adv_PG, before, clock), seen
 
 
@@ -102,6 +96,33 @@ def _seen(rollout: Rollout, before: tuple, report: UpdateReport) -> SeenTokens:
         covariance_PGT=report.covariance_PGT,
         selected_PGT=report.selected_PGT,
     )
+
+
+def _updates(
+    learner: Learner,
+    state: TrainState,
+    parts: list[tuple],
+    packings: list,
+    known: dict[int, tuple],
+    entropy_coef: float | None,
+    key: jax.Array,
+) -> tuple[TrainState, list[UpdateReport]]:
+    """One update on each mini-batch (rollout, adv_PG, ref_logp_PGT)."""
+    reports = []
+    for number, (rollout, adv_PG, ref_logp_PGT) in enumerate(parts):
+        batch = Minibatch(
+            rollout=rollout,
+            adv_PG=adv_PG,
+            # Of the first they are not looked at where they are not known.
+            old_logp_PGT=known[number][0] if number in known else rollout.logp_PGT,
+            on_policy=jnp.bool_(number == 0),
+            ref_logp_PGT=ref_logp_PGT,
+            entropy_coef=None if entropy_coef is None else jnp.float32(entropy_coef),
+        )
+        fold_key = jax.random.fold_in(key, number)
+        state, report = learner.update(state, batch, fold_key, packing=packings[number])
+        reports.append(report)
+    return state, reports
 
 
 def _prompts(tree, start: int, number: int):
@@ -125,12 +146,25 @@ def _old_statistics(
     learner: Learner, state: TrainState, rollouts: list[Rollout], packings: list
 ) -> dict[int, tuple]:
     """(logp, entropy) of the mini-batches, by their number, that the updates must be told of."""
-    first = 0 if learner.needs_first_old_logp else 1
+    first = 0 if learner.needs_first_statistics else 1
     known = {
         number: learner.log_probs(state.params, rollouts[number], packing=packings[number])
         for number in range(first, len(rollouts))
     }
     return jax.block_until_ready(known)
+
+
+def _entropy_coef(
+    learner: Learner, rollout: Rollout, known: dict[int, tuple], entropy_coef: Callable | None
+) -> float | None:
+    """The coefficient of the entropy bonus; None where there is none."""
+    regularizer, entropy = learner.regularizer, None
+    if not regularizer.needs_entropy:
+        return None
+    if regularizer.entropy_bonus.needs_entropy:
+        entropy_PGT = tuple(known[number][1] for number in range(len(known)))
+        entropy = float(jax.device_get(mean_entropy(entropy_PGT, rollout.response_mask_PGT)))
+    return (entropy_coef or CoefficientOfStep(regularizer))(entropy)
 
 
 def _theory_before(

@@ -71,6 +71,16 @@ def rollout_metrics(
 
 
 @jax.jit
+def mean_entropy(
+    entropy_PGT: tuple[Float[Array, "_ G T"], ...], mask_PGT: Bool[Array, "P G T"]
+) -> Float[Array, ""]:
+    """Token mean of entropies that come in parts, of the first prompts of the mask."""
+    entropy_PGT = jnp.concatenate(entropy_PGT)
+    shape = (-1, entropy_PGT.shape[-1])
+    return masked_mean(entropy_PGT.reshape(shape), mask_PGT[: len(entropy_PGT)].reshape(shape))
+
+
+@jax.jit
 def reference_metrics(rollout: Rollout, ref_logp_PGT: Float[Array, "P G T"]) -> dict[str, Array]:
     """Divergence of the policy that sampled from the reference; responses without a token do not count."""
     arrays = rollout.logp_PGT, ref_logp_PGT, rollout.response_mask_PGT
