@@ -1,10 +1,9 @@
 """What the logits of a rollout look like: how sure the policy is, and what a minimum length keeps from it.
 
 Summed up while tokens are drawn, over the draws that a response was alive at: of the first response to each
-prompt, a share of 1 in `num_samples` that depends on no split of the batch, since to look at all of a large
-vocabulary takes about a third as long as to draw from it. Looked at are the logits that every token is drawn
-from, over the temperature: the whole vocabulary, before stop tokens are forbidden and before top-k and top-p.
-No token depends on it.
+prompt, a share of 1 in `num_samples` that depends on no split of the batch, since the whole vocabulary is
+read for it once more. Looked at are the logits that every token is drawn from, over the temperature: before
+stop tokens are forbidden and before top-k and top-p. No token depends on it.
 """
 
 from dataclasses import dataclass
@@ -83,7 +82,8 @@ def draw_sums(
     def scaled(logits_BK):
         return logits_BK.astype(jnp.float32) / sampling.temperature
 
-    top_BK = scaled(largest(logits_BV, NUM_RANKS))
+    # Without a barrier the compiler sees that single columns are read, and sorts whole rows to have them.
+    top_BK = jax.lax.optimization_barrier(scaled(largest(logits_BV, NUM_RANKS)))
     log_mass_B1 = scaled(jnp.take_along_axis(logits_BV, token_B[:, None], axis=-1)) - logp_B[:, None]
     of_stops_B2 = jnp.zeros((len(token_B), len(_BEFORE_MINIMUM)), jnp.float32)
     if sampling.min_new_tokens > 0 and stop_ids:

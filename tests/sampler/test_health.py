@@ -93,6 +93,12 @@ def test_the_largest_found_by_blocks_are_those_of_a_sort_ties_included(vocab):
     np.testing.assert_array_equal(largest(jnp.asarray(x_BV), 5), expected)
 
 
+def test_no_whole_row_is_sorted():
+    arrays = jnp.zeros((3, 23)), jnp.zeros(3, jnp.int32), jnp.zeros(3)
+    look = jax.jit(lambda *arrays: draw_sums(*arrays, PLAIN, (), jnp.int32(0)))
+    assert " sort(" not in look.lower(*arrays).compile().as_text()
+
+
 def test_the_metrics_are_those_of_a_full_forward_over_the_tokens_drawn(whole):
     policy, params, sampler, rollout, health = whole
     ids_PS, _, _ = prompts()
