@@ -25,6 +25,13 @@ def low_below(facts: Facts) -> float:
     return max(absolute, facts.thresholds.low_share_of_start * facts.start(ENTROPY).mean)
 
 
+def entropy_coef(facts: Facts) -> float:
+    """The weight of the entropy term in the last steps, or what was asked for where none was recorded."""
+    if facts.has("guard/entropy_coef"):
+        return facts.recent("guard/entropy_coef").mean
+    return facts.setting("regularizer.entropy_coef")
+
+
 @check(
     "entropy level",
     measures="recent entropy, by itself and against the run's own start",
@@ -73,8 +80,8 @@ def explosion(facts: Facts) -> Finding:
     recent, start, limits = facts.recent(ENTROPY), facts.start(ENTROPY), facts.thresholds
     evidence = f"{recent}, {start.mean:.3g} at the start"
     advice = (
-        "lower regularizer.entropy-coef, or let the guard hold a target; without an entropy term lower "
-        "optimizer.learning-rate: the policy is forgetting what it could say"
+        "lower regularizer.entropy-coef, or let regularizer.entropy-bonus hold a target; without such a term "
+        "lower optimizer.learning-rate: the policy is forgetting what it could say"
     )
     size = (facts.run.config.get("policy", {}).get("architecture") or {}).get("vocab_size")
     uniform = math.inf if size is None else math.log(size)

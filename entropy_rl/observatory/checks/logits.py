@@ -1,6 +1,6 @@
 """Checks of how sharp the policy's distributions are, and where that came from."""
 
-from entropy_rl.observatory.checks.entropy import ENTROPY, KEEP, collapsed_below
+from entropy_rl.observatory.checks.entropy import ENTROPY, KEEP, collapsed_below, entropy_coef
 from entropy_rl.observatory.facts import Facts
 from entropy_rl.observatory.verdicts import Finding, Priority, by_level, check, fail, ok, warn
 
@@ -70,7 +70,7 @@ def joint(facts: Facts) -> Finding:
     certain = 1 - probability.mean < left_to_others(facts.thresholds.max_probability_fail, facts)
     if not (certain and entropy.mean < collapsed_below(facts)):
         return ok(evidence)
-    has_term = facts.setting("regularizer.entropy_coef") or facts.has("guard/entropy_coef")
+    has_term = entropy_coef(facts) != 0
     return fail(evidence, POSITIVE_SIGN + KEEP if has_term else f"nothing holds entropy up: {KEEP}")
 
 

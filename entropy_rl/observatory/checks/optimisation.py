@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from entropy_rl.observatory.checks.entropy import ENTROPY, low_below
+from entropy_rl.observatory.checks.entropy import ENTROPY, entropy_coef, low_below
 from entropy_rl.observatory.facts import Facts
 from entropy_rl.observatory.theory import CHANGE, LEMMA1, THEOREM1, THEOREM2, TheoryCheck
 from entropy_rl.observatory.verdicts import (
@@ -138,10 +138,7 @@ def kl(facts: Facts) -> Finding:
 )
 def entropy_term(facts: Facts) -> Finding:
     entropy, limits = facts.recent(ENTROPY), facts.thresholds
-    if facts.has("guard/entropy_coef"):
-        coef = facts.recent("guard/entropy_coef").mean
-    else:
-        coef = facts.setting("regularizer.entropy_coef")
+    coef = entropy_coef(facts)
     if coef == 0:
         return ok("no entropy term: its coefficient is 0")
     if coef < 0:
@@ -158,8 +155,11 @@ def entropy_term(facts: Facts) -> Finding:
             "an over-fitted policy or a wrong sign: `diagnose --policy` probes the sign and the start",
         )
     if share < limits.min_entropy_share:
-        return warn(f"{evidence}: swamped", "raise regularizer.entropy-coef, or let the guard hold a target")
-    return warn(evidence, "raise regularizer.entropy-coef, or let the guard hold a target")
+        return warn(
+            f"{evidence}: swamped",
+            "raise regularizer.entropy-coef, or let regularizer.entropy-bonus hold a target",
+        )
+    return warn(evidence, "raise regularizer.entropy-coef, or let regularizer.entropy-bonus hold a target")
 
 
 @check(
