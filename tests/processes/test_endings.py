@@ -12,13 +12,20 @@ import entropy_rl.training.step
 import entropy_rl.workbench
 from entropy_rl.observability.run_record import read_rows
 from entropy_rl.parallelism import EXIT_PREEMPTED, Preempted, StopRequests, fail_together
+from entropy_rl.recording import Recording
 from entropy_rl.train import train
 from entropy_rl.training.learner import Learner
 from tests.processes.job import EvenLength, job
 from tests.processes.starting import await_rows, started, terminate
-from tests.test_train import without_times
+from tests.test_train import rollouts_of, without_times
 
 BOTH = dict(num_processes=2, num_devices=4)
+EVERY_STEP = Recording(rollouts_every_steps=1)
+
+
+def left_by(run) -> tuple[list[dict], dict[str, bytes]]:
+    """Its rows without times, and the rollouts it recorded."""
+    return without_times(read_rows(run / "metrics.jsonl")), rollouts_of(run)
 
 
 def interrupted(function, at: int):
@@ -43,10 +50,10 @@ def sigterm_as_before():
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """The rows of a run that never stopped."""
-    config = job(tmp_path_factory.mktemp("whole"), "run")
+    """The rows of a run that never stopped, and the rollouts it recorded."""
+    config = job(tmp_path_factory.mktemp("whole"), "run", recording=EVERY_STEP)
     train(config)
-    return without_times(read_rows(config.runs_folder / "run" / "metrics.jsonl"))
+    return left_by(config.runs_folder / "run")
 
 
 @pytest.mark.parametrize(
@@ -62,7 +69,7 @@ def whole(tmp_path_factory):
 def test_a_run_asked_to_stop_is_saved_and_goes_on_as_if_it_had_never_stopped(
     whole, tmp_path, monkeypatch, owner, name, step, saved, recorded
 ):
-    config = job(tmp_path, "run")
+    config = job(tmp_path, "run", recording=EVERY_STEP)
     metrics = tmp_path / "run" / "metrics.jsonl"
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, interrupted(getattr(owner, name), at=step))
@@ -70,11 +77,11 @@ def test_a_run_asked_to_stop_is_saved_and_goes_on_as_if_it_had_never_stopped(
             train(config)
     assert [row["step"] for row in read_rows(metrics)] == recorded
     train(config, resume=True)
-    assert without_times(read_rows(metrics)) == whole
+    assert left_by(metrics.parent) == whole
 
 
 def test_a_run_asked_to_stop_while_it_starts_leaves_what_resume_begins_with(whole, tmp_path, monkeypatch):
-    config = job(tmp_path, "run")
+    config = job(tmp_path, "run", recording=EVERY_STEP)
     loaded = entropy_rl.workbench.starting_policy
 
     def interrupted(config):
@@ -86,7 +93,7 @@ def test_a_run_asked_to_stop_while_it_starts_leaves_what_resume_begins_with(whol
         with pytest.raises(Preempted, match="before the first step .* nothing to save; .*--resume"):
             train(config)
     train(config, resume=True)
-    assert without_times(read_rows(tmp_path / "run" / "metrics.jsonl")) == whole
+    assert left_by(tmp_path / "run") == whole
 
 
 def test_sigterm_ends_no_process_that_is_stopping_already_and_means_what_it_meant_otherwise():
