@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Compares GRPO, clip-higher, Clip-Cov, KL-Cov and an entropy bonus on countdown (configs/studies/entropy.py).
-#   ./launch/entropy_study.sh         25 final runs in the settings of docs/entropy_study/tuning.json, table, figures
-#   ./launch/entropy_study.sh tune    40 development runs, which write tuning.json anew; before the final ones
+#   ./launch/entropy_study.sh         30 final runs in the settings of docs/entropy_study/tuning.json, table, figures
+#   ./launch/entropy_study.sh tune    60 development runs, which write tuning.json anew; before the final ones
 #   ./launch/entropy_study.sh draw    table and figures again, from the committed curves alone
 # Stopped or killed, it goes on where it is called again. WORKERS processes share the runs (default: 2, a core each).
 # Further arguments are forwarded, e.g. --folder runs/mine --output results/mine.

@@ -84,6 +84,9 @@ class Study:
     """The method that a claim is made of."""
     development: Stage
     final: Stage
+    controls: tuple[tuple[str, str], ...] = ()
+    """Methods in settings, by name, that `final` measures whatever tuning chose: the claim is held against
+    each of them as well as against the baseline."""
     claimed_entropy_ratio: float = 10.0
     """How many times the baseline's plateau entropy the claimant is said to hold (arXiv 2505.22617, Section
     4.3)."""
@@ -92,11 +95,13 @@ class Study:
 
     def __post_init__(self):
         names = [method.name for method in self.methods]
-        if len(set(names)) < len(names) or not {self.baseline, self.claimant} <= set(names):
+        needed = dict.fromkeys((self.baseline, self.claimant, *(name for name, _ in self.controls)))
+        if len(set(names)) < len(names) or not set(needed) <= set(names):
             raise ValueError(
-                f"methods must have different names, {self.baseline!r} and {self.claimant!r} among them, "
-                f"got {names}"
+                f"methods must have different names, {', '.join(needed)} among them, got {names}"
             )
+        for name, setting in self.controls:
+            self.method(name).setting(setting)
         budgets = {method.name: len({setting.name for setting in method.settings}) for method in self.methods}
         if len(set(budgets.values())) > 1 or 0 in budgets.values():
             raise ValueError(f"every method must have the same number of different settings, got {budgets}")
@@ -105,6 +110,11 @@ class Study:
         steps = {setting.config.num_steps for method in self.methods for setting in method.settings}
         if len(steps) > 1:
             raise ValueError(f"all methods must make the same number of steps, got {sorted(steps)}")
+
+    @property
+    def labels(self) -> list[str]:
+        """What final runs can be of: methods, then controls."""
+        return [method.name for method in self.methods] + [control_label(*pair) for pair in self.controls]
 
     def method(self, name: str) -> Method:
         """The method of this name, which must be there."""
@@ -120,12 +130,21 @@ class Study:
         ]
 
     def final_runs(self, folder: Path, chosen: Mapping[str, str]) -> list[PlannedRun]:
-        """Every method in its chosen setting, by name, on the final seeds."""
-        return [
+        """Every method in its chosen setting, by name, on the final seeds, and then the controls."""
+        runs = [
             self._run(self.final, method, method.setting(chosen[method.name]), seed, folder)
             for method in self.methods
             for seed in self.final.seeds
         ]
+        for name, setting in self.controls:
+            if chosen[name] != setting:
+                method = self.method(name)
+                made = (
+                    self._run(self.final, method, method.setting(setting), seed, folder)
+                    for seed in self.final.seeds
+                )
+                runs += [replace(run, method=control_label(name, setting)) for run in made]
+        return runs
 
     def check_problems(self) -> None:
         """Raises ValueError where a held-out problem of one stage is one of the other, or trains anywhere."""
@@ -157,6 +176,11 @@ class Study:
             runs_folder=folder / stage.name,
         )
         return PlannedRun(method=method.name, setting=setting.name, seed=seed, config=config)
+
+
+def control_label(method: str, setting: str) -> str:
+    """What a control is called."""
+    return f"{method} at {setting}"
 
 
 def load_study(path: Path) -> Study:

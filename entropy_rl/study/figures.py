@@ -13,16 +13,17 @@ from entropy_rl.observability.metric_names import ENTROPY
 from entropy_rl.observability.plot_panels import INK, QUIET, RC, RUN_COLORS, smooth, smoothing_window
 from entropy_rl.observatory.law import Course, Law
 from entropy_rl.study.curves import AVERAGE, PASS, Curves, load_runs
-from entropy_rl.study.design import Study
 
 Runs = dict[str, list[Curves]]
 """By method, in the study's order."""
 
 
-def draw_figures(study: Study, output: Path) -> list[Path]:
+def draw_figures(output: Path) -> list[Path]:
     """Draws overview.png, entropy.png, heldout.png and law.png from final.json in a folder."""
     kept = load_runs(output / "final.json")
-    runs = {method.name: [run for run in kept if run.method == method.name] for method in study.methods}
+    runs: Runs = {}
+    for run in kept:
+        runs.setdefault(run.method, []).append(run)
     figures = {
         "overview": ((entropy_panel, average_panel), (pass_panel, exchange_panel)),
         "entropy": ((entropy_panel,),),

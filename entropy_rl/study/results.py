@@ -1,6 +1,6 @@
 """The statistics of a study: what was chosen, and how far each method is from the baseline of its seed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -68,21 +68,24 @@ class Standing:
     pass_difference: Interval | None
 
 
-def standings(study: Study, runs: Sequence[Curves]) -> dict[str, Standing]:
-    """Every method's standing. Raises ValueError where one lacks a seed of the baseline's."""
-    by_seed: dict[str, dict[int, Curves]] = {method.name: {} for method in study.methods}
+def standings(runs: Sequence[Curves], baseline: str) -> dict[str, Standing]:
+    """The standing of each method and control beside one of them.
+
+    Raises ValueError where one lacks a seed of the baseline's.
+    """
+    by_seed: dict[str, dict[int, Curves]] = {}
     for run in runs:
-        by_seed[run.method][run.seed] = run
-    seeds = sorted(by_seed[study.baseline])
+        by_seed.setdefault(run.method, {})[run.seed] = run
+    seeds = sorted(by_seed[baseline])
     for name, mine in by_seed.items():
         if sorted(mine) != seeds:
             raise ValueError(
-                f"{name} must have the seeds of {study.baseline}, {seeds}, got {sorted(mine)}; make the rest"
+                f"{name} must have the seeds of {baseline}, {seeds}, got {sorted(mine)}; make the rest"
             )
-    base = Figures.of([by_seed[study.baseline][seed] for seed in seeds])
+    base = Figures.of([by_seed[baseline][seed] for seed in seeds])
     found = {}
     for name, mine in by_seed.items():
-        own, is_base = Figures.of([mine[seed] for seed in seeds]), name == study.baseline
+        own, is_base = Figures.of([mine[seed] for seed in seeds]), name == baseline
         log_ratio = None if is_base else t_interval(np.log(own.entropy_N / base.entropy_N))
         found[name] = Standing(
             setting=mine[seeds[0]].setting,
@@ -127,9 +130,15 @@ class Finding:
     evidence: str
 
 
-def findings(study: Study, found: Mapping[str, Standing]) -> list[Finding]:
+def all_findings(study: Study, runs: Sequence[Curves]) -> list[Finding]:
+    """The claim beside the baseline, and beside each control that was measured."""
+    measured = {run.method for run in runs}
+    beside = [study.baseline, *(label for label in study.labels[len(study.methods) :] if label in measured)]
+    return [one for base in beside for one in findings(study, standings(runs, base)[study.claimant], base)]
+
+
+def findings(study: Study, mine: Standing, base: str) -> list[Finding]:
     """The three parts of the paper's claim, each held against its interval over the paired seeds."""
-    mine, base = found[study.claimant], study.baseline
     ratio, passed, average = mine.entropy_ratio, mine.pass_difference, mine.average_difference
     wanted, margin = study.claimed_entropy_ratio, study.margin
     outcomes: tuple[tuple[str, bool, bool, str], ...] = (
@@ -140,13 +149,13 @@ def findings(study: Study, found: Mapping[str, Standing]) -> list[Finding]:
             f"{ratio.value:.2f} times [{ratio.low:.2f}, {ratio.high:.2f}]",
         ),
         (
-            "it ends with higher held-out pass@8",
+            f"it ends with higher held-out pass@8 than {base}",
             passed.low > 0,
             passed.high < 0,
             f"difference {_signed(passed)}",
         ),
         (
-            f"and with no lower average@8 (by more than {margin:g})",
+            f"and with no lower average@8 (by more than {margin:g}) than {base}",
             average.low >= -margin,
             average.high < 0,
             f"difference {_signed(average)}",

@@ -39,7 +39,7 @@ def collect(study: Study, folder: Path, output: Path) -> None:
 def draw(study: Study, folder: Path, output: Path) -> None:
     """Makes the table and the figures from the copies."""
     write_table(study, output)
-    draw_figures(study, output)
+    draw_figures(output)
 
 
 def chosen(output: Path) -> dict[str, str]:

@@ -10,7 +10,7 @@ from entropy_rl.observability.json_files import write_atomically
 from entropy_rl.observatory.law import Interval
 from entropy_rl.study.curves import AVERAGE, PASS, Curves, load_runs
 from entropy_rl.study.design import Study
-from entropy_rl.study.results import findings, law_over_seeds, standings, t_interval
+from entropy_rl.study.results import all_findings, law_over_seeds, standings, t_interval
 
 TABLE_FILE = "table.md"
 
@@ -24,10 +24,10 @@ def write_table(study: Study, output: Path) -> str:
         [
             "# Entropy study",
             "",
-            f"{len(runs)} runs of {runs[0].num_steps} steps: {len(study.methods)} methods on {len(seeds)} "
-            f"seeds. Brackets are 95 % intervals of Student's t over the {len(seeds)} seeds, differences and "
-            f"ratios are to {study.baseline} of the same seed. {sum(run.seconds for run in runs) / 60:.0f} "
-            "minutes of steps, one core each.",
+            f"{len(runs)} runs of {runs[0].num_steps} steps on {len(seeds)} seeds. Brackets are 95 % "
+            f"intervals of Student's t over the {len(seeds)} seeds; differences and ratios are to "
+            f"{study.baseline} of the same seed. {sum(run.seconds for run in runs) / 60:.0f} minutes of steps "
+            "in all, evaluations left out.",
             "",
             *_standings(study, runs),
             "",
@@ -58,7 +58,7 @@ def _standings(study: Study, runs: Sequence[Curves]) -> list[str]:
     start = [run for run in runs if run.method == study.baseline]
     before = [t_interval(np.array([run.first(metric) for run in start])) for metric in (AVERAGE, PASS)]
     rows = [["the warm start", "", "", "", _plain(before[0]), "", _plain(before[1]), ""]]
-    for name, mine in standings(study, runs).items():
+    for name, mine in standings(runs, study.baseline).items():
         rows.append(
             [
                 name,
@@ -76,23 +76,21 @@ def _standings(study: Study, runs: Sequence[Curves]) -> list[str]:
 
 
 def _findings(study: Study, runs: Sequence[Curves]) -> list[str]:
-    found = findings(study, standings(study, runs))
-    return rows_of(
-        ("claim", "verdict", "measured"), [[one.claim, one.outcome, one.evidence] for one in found]
-    )
+    rows = [[one.claim, one.outcome, one.evidence] for one in all_findings(study, runs)]
+    return rows_of(("claim", "verdict", "measured"), rows)
 
 
 def _laws(study: Study, runs: Sequence[Curves]) -> list[str]:
     rows = []
-    for method in study.methods:
+    for name in dict.fromkeys(run.method for run in runs):
         try:
-            law = law_over_seeds([run for run in runs if run.method == method.name])
+            law = law_over_seeds([run for run in runs if run.method == name])
         except ValueError as error:  # too few points, or an entropy that hardly moves
-            rows.append([method.name, f"not fitted: {error}", "", "", "", ""])
+            rows.append([name, f"not fitted: {error}", "", "", "", ""])
             continue
         rows.append(
             [
-                method.name,
+                name,
                 *map(_plain, (law.a, law.b, law.ceiling)),
                 f"{law.explained:.2f}",
                 f"{law.num_doubted} of {law.num_runs}",

@@ -22,9 +22,9 @@ def shipped():
 def test_the_shipped_study_has_the_methods_seeds_and_budget_that_it_tells(shipped, tmp_path):
     names = ["GRPO", "clip-higher", "Clip-Cov", "KL-Cov", "entropy bonus"]
     assert [method.name for method in shipped.methods] == names
-    assert len(shipped.development_runs(tmp_path)) == 5 * 4 * 2
+    assert len(shipped.development_runs(tmp_path)) == 5 * 6 * 2
     chosen = {method.name: method.settings[0].name for method in shipped.methods}
-    assert len(shipped.final_runs(tmp_path, chosen)) == 5 * 5
+    assert len(shipped.final_runs(tmp_path, chosen)) == 5 * 5 + 5
     assert not set(shipped.development.seeds) & set(shipped.final.seeds)
 
 
@@ -54,10 +54,18 @@ def test_problems_of_the_shipped_stages_are_disjoint(shipped):
 
 def test_all_methods_start_a_seed_from_one_warm_start(shipped, tmp_path):
     runs = shipped.final_runs(tmp_path, {method.name: method.settings[0].name for method in shipped.methods})
-    assert len({run.path for run in runs}) == 25
+    assert len({run.path for run in runs}) == 30
     starts = {(run.seed, warm_start_folder(run.config)) for run in runs}
     assert len(starts) == len({folder for _, folder in starts}) == 5
     assert all(folder.parent == tmp_path / "policies" for _, folder in starts)
+
+
+def test_controls_are_measured_unless_tuning_chose_them_anyway(tmp_path):
+    study = make_study(tmp_path, controls=(("GRPO", "slow"),))
+    runs = study.final_runs(tmp_path, {"GRPO": "fast", "KL-Cov": "fast"})
+    assert [run.method for run in runs[4:]] == ["GRPO at slow"] * 2 == study.labels[2:] * 2
+    assert {run.setting for run in runs[4:]} == {"slow"}
+    assert len(study.final_runs(tmp_path, {"GRPO": "slow", "KL-Cov": "fast"})) == 4
 
 
 def test_a_study_whose_heldout_problems_overlap_is_refused(tmp_path):
@@ -87,8 +95,10 @@ def test_unequal_budgets_stale_seeds_and_unknown_names_are_refused(tmp_path):
         make_study(tmp_path, methods=(grpo, fewer))
     with pytest.raises(ValueError, match=r"fresh, \[7\]"):
         make_study(tmp_path, final=replace(study.final, seeds=(1, 7)))
-    with pytest.raises(ValueError, match="'DAPO' and 'KL-Cov' among them"):
+    with pytest.raises(ValueError, match="names, DAPO, KL-Cov among them"):
         make_study(tmp_path, baseline="DAPO")
+    with pytest.raises(ValueError, match="one of: fast; slow; got 'medium'"):
+        make_study(tmp_path, controls=(("GRPO", "medium"),))
     with pytest.raises(ValueError, match="one of: fast; slow; got 'medium'"):
         study.final_runs(tmp_path, {"GRPO": "medium", "KL-Cov": "fast"})
     with pytest.raises(ValueError, match="must evaluate 8 samples, got 4"):

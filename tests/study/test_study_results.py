@@ -9,6 +9,7 @@ from scipy import stats
 
 from entropy_rl.observatory.law import Interval
 from entropy_rl.study.results import (
+    all_findings,
     choose,
     findings,
     law_over_seeds,
@@ -62,8 +63,8 @@ def runs():
     ]
 
 
-def test_methods_are_compared_seed_by_seed(runs, tmp_path):
-    found = standings(make_study(tmp_path), runs)
+def test_methods_are_compared_seed_by_seed(runs):
+    found = standings(runs, "GRPO")
     mine, base = found["KL-Cov"], found["GRPO"]
     assert base.entropy_ratio is base.average_difference is base.pass_difference is None
     assert base.entropy.value == 0.3125
@@ -78,9 +79,9 @@ def test_methods_are_compared_seed_by_seed(runs, tmp_path):
     assert mine.passed.value == 0.75 and mine.average.value == 0.3125
 
 
-def test_a_method_that_lacks_a_seed_is_refused(runs, tmp_path):
+def test_a_method_that_lacks_a_seed_is_refused(runs):
     with pytest.raises(ValueError, match=r"KL-Cov must have the seeds of GRPO, \[1, 2\], got \[2\]"):
-        standings(make_study(tmp_path), runs[:3])
+        standings(runs[:3], "GRPO")
 
 
 @pytest.mark.parametrize(
@@ -97,14 +98,23 @@ def test_a_claim_holds_or_fails_only_where_its_whole_interval_says_so(
     ratio, passed, average, outcomes, runs, tmp_path
 ):
     study = make_study(tmp_path)
-    found = standings(study, runs)
-    found["KL-Cov"] = replace(
-        found["KL-Cov"],
+    mine = replace(
+        standings(runs, "GRPO")["KL-Cov"],
         entropy_ratio=_interval(ratio),
         pass_difference=_interval(passed),
         average_difference=_interval(average),
     )
-    assert [one.outcome for one in findings(study, found)] == outcomes
+    assert [one.outcome for one in findings(study, mine, "GRPO")] == outcomes
+
+
+def test_a_claim_is_held_against_controls_that_were_measured(runs, tmp_path):
+    study = make_study(tmp_path, controls=(("GRPO", "slow"),))
+    assert len(all_findings(study, runs)) == 3
+    control = [replace(run, method="GRPO at slow", setting="slow") for run in runs[:2]]
+    found = all_findings(study, runs + control)
+    assert [one.outcome for one in found[:3]] == [one.outcome for one in found[3:]]
+    assert [one.evidence for one in found[:3]] == [one.evidence for one in found[3:]]
+    assert all("GRPO at slow" in one.claim for one in found[3:])
 
 
 def _interval(numbers) -> Interval:
