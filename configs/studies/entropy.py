@@ -10,9 +10,9 @@ development seed 900, with which task, steps and the learning rate of 2e-4 were 
 
 Every method has six settings and the same development seeds; the last two were added when the first four had
 been seen, since the best learning rate and the best KL-Cov lay at the edge of what was tried. GRPO and
-clip-higher have no knob of their own to turn (clip-higher is the paper's 0.28) and choose their learning rate;
-the others choose their own knobs at 2e-4. GRPO at 2e-4 is measured too, as a control. Development and final
-problems, to train on and held out, are different parts of one seed's.
+clip-higher have no knob of their own to turn (clip-higher is the paper's 0.28), so they choose their learning
+rate; the others choose their own knobs at 2e-4. GRPO at 2e-4 is measured too, as a control. Development and
+final problems, to train on and held out, are different parts of one seed's.
 """
 
 from dataclasses import replace

@@ -26,8 +26,8 @@ def write_table(study: Study, output: Path) -> str:
             "",
             f"{len(runs)} runs of {runs[0].num_steps} steps on {len(seeds)} seeds. Brackets are 95 % "
             f"intervals of Student's t over the {len(seeds)} seeds; differences and ratios are to "
-            f"{study.baseline} of the same seed. {sum(run.seconds for run in runs) / 60:.0f} minutes of steps "
-            "in all, evaluations left out.",
+            f"{study.baseline} of the same seed. All steps took {sum(run.seconds for run in runs) / 60:.0f} "
+            "minutes, evaluations left out.",
             "",
             *_standings(study, runs),
             "",
