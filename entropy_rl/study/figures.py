@@ -8,12 +8,15 @@ import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from entropy_rl.observability.metric_names import ENTROPY
 from entropy_rl.observability.plot_panels import INK, QUIET, RC, RUN_COLORS, smooth, smoothing_window
 from entropy_rl.observatory.law import Course, Law
 from entropy_rl.study.curves import AVERAGE, PASS, Curves, load_runs
 
+DASHES = ("-", "--")
+"""In turns: methods whose curves are the same show one through the other."""
 Runs = dict[str, list[Curves]]
 """By method, in the study's order."""
 
@@ -41,7 +44,7 @@ def _draw(runs: Runs, panels: Sequence[Sequence], path: Path) -> Path:
     for panel, ax in zip((panel for row in panels for panel in row), axes.flat, strict=True):
         panel(ax, runs)
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper left", ncols=len(labels))
+    figure.legend(handles, labels, loc="outside upper left", ncols=3 * columns)
     figure.savefig(path, dpi=130)
     return path
 
@@ -56,12 +59,13 @@ def over_seeds(
 
 
 def _curves(ax: Axes, runs: Runs, metric: str, title: str, unit: str, *, smoothed: bool = False) -> None:
-    for (name, mine), color in zip(runs.items(), RUN_COLORS, strict=False):
+    for number, (name, mine) in enumerate(runs.items()):
+        color, dashes = RUN_COLORS[number % len(RUN_COLORS)], DASHES[number % len(DASHES)]
         steps, values = over_seeds(mine, metric)
         if smoothed:
             values = np.array([smooth(row, smoothing_window(len(row))) for row in values])
         ax.fill_between(steps, values.min(axis=0), values.max(axis=0), color=color, alpha=0.15, linewidth=0)
-        ax.plot(steps, values.mean(axis=0), color=color, linewidth=1.8, label=name)
+        ax.plot(steps, values.mean(axis=0), dashes, color=color, linewidth=1.8, label=name)
     _name(ax, title, unit, "step")
 
 
@@ -69,6 +73,7 @@ def entropy_panel(ax: Axes, runs: Runs) -> None:
     """Entropy over steps, on a logarithmic axis."""
     _curves(ax, runs, ENTROPY, "Policy entropy", "nats a token, logarithmic", smoothed=True)
     ax.set_yscale("log")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.yaxis.set_major_formatter("{x:g}")
     ax.yaxis.set_minor_formatter("")
 
@@ -85,16 +90,18 @@ def pass_panel(ax: Axes, runs: Runs) -> None:
 
 def exchange_panel(ax: Axes, runs: Runs) -> None:
     """What of pass@8 is left where average@8 has risen: means over seeds, from the warm start to the dot."""
-    for (name, mine), color in zip(runs.items(), RUN_COLORS, strict=False):
+    for number, (name, mine) in enumerate(runs.items()):
+        color, dashes = RUN_COLORS[number % len(RUN_COLORS)], DASHES[number % len(DASHES)]
         average, passed = (over_seeds(mine, metric)[1].mean(axis=0) for metric in (AVERAGE, PASS))
-        ax.plot(average, passed, color=color, linewidth=1.8, label=name)
+        ax.plot(average, passed, dashes, color=color, linewidth=1.8, label=name)
         ax.plot(average[-1:], passed[-1:], "o", color=color)
     _name(ax, "What one costs of the other, over the run", "held-out pass@8", "held-out average@8")
 
 
 def law_panel(ax: Axes, runs: Runs) -> None:
     """R against H of all runs, and each method's law: mean coefficients of its runs."""
-    for (name, mine), color in zip(runs.items(), RUN_COLORS, strict=False):
+    for number, (name, mine) in enumerate(runs.items()):
+        color, dashes = RUN_COLORS[number % len(RUN_COLORS)], DASHES[number % len(DASHES)]
         courses = [Course.of(run.record(), measure=AVERAGE) for run in mine]
         entropy, success = (
             np.concatenate([getattr(one, part) for one in courses]) for part in ("entropy", "success")
@@ -108,7 +115,7 @@ def law_panel(ax: Axes, runs: Runs) -> None:
             np.mean([getattr(line, part) for line in lines]) for part in ("slope", "intercept")
         )
         across = np.linspace(entropy.min(), entropy.max(), 101)
-        ax.plot(across, intercept + slope * np.exp(across), color=color, linewidth=1.5)
+        ax.plot(across, intercept + slope * np.exp(across), dashes, color=color, linewidth=1.5)
     _name(ax, "The law R = -a exp(H) + b", "held-out average@8", "entropy H, nats")
 
 
