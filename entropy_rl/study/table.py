@@ -29,19 +29,19 @@ def write_table(study: Study, output: Path) -> str:
             f"{study.baseline} of the same seed. All steps took {sum(run.seconds for run in runs) / 60:.0f} "
             "minutes, evaluations left out.",
             "",
-            *_standings(study, runs),
+            *standing_lines(study, runs),
             "",
             "## The claim",
             "",
-            *_findings(study, runs),
+            *claim_lines(study, runs),
             "",
             "## The law R = -a exp(H) + b, R the held-out average@8, fitted to each run",
             "",
-            *_laws(study, runs),
+            *law_lines(study, runs),
             "",
             f"## Tuning: {tuning['rule']}",
             "",
-            *_tuning(tuning),
+            *tuning_lines(tuning),
             "",
         ]
     )
@@ -54,7 +54,7 @@ def rows_of(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]
     return [f"| {' | '.join(cells)} |" for cells in (headings, ["---"] * len(headings), *rows)]
 
 
-def _standings(study: Study, runs: Sequence[Curves]) -> list[str]:
+def standing_lines(study: Study, runs: Sequence[Curves]) -> list[str]:
     start = [run for run in runs if run.method == study.baseline]
     before = [t_interval(np.array([run.first(metric) for run in start])) for metric in (AVERAGE, PASS)]
     rows = [["the warm start", "", "", "", _plain(before[0]), "", _plain(before[1]), ""]]
@@ -75,12 +75,12 @@ def _standings(study: Study, runs: Sequence[Curves]) -> list[str]:
     return rows_of((*headings, "difference"), rows)
 
 
-def _findings(study: Study, runs: Sequence[Curves]) -> list[str]:
+def claim_lines(study: Study, runs: Sequence[Curves]) -> list[str]:
     rows = [[one.claim, one.outcome, one.evidence] for one in all_findings(study, runs)]
     return rows_of(("claim", "verdict", "measured"), rows)
 
 
-def _laws(study: Study, runs: Sequence[Curves]) -> list[str]:
+def law_lines(study: Study, runs: Sequence[Curves]) -> list[str]:
     rows = []
     for name in dict.fromkeys(run.method for run in runs):
         try:
@@ -99,7 +99,7 @@ def _laws(study: Study, runs: Sequence[Curves]) -> list[str]:
     return rows_of(("method", "a", "b", "ceiling b - a", "explained (median)", "fits in doubt"), rows)
 
 
-def _tuning(tuning: dict) -> list[str]:
+def tuning_lines(tuning: dict) -> list[str]:
     rows = [
         [
             method,
