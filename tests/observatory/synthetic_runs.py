@@ -76,30 +76,46 @@ PROBES = Probes(
 )
 
 
+Around = Callable[[Any, float], np.ndarray]
+"""A course of values with noise of a size."""
+
+
 def healthy_rows(seed: int = 0) -> list[dict[str, float | int]]:
     """Every metric of a run on a chip of the kind that this product records, of plausible size and noise."""
     rng = np.random.default_rng(seed)
     course = np.linspace(0, 1, STEPS)
-    rate = 0.3 + 0.25 * course
-    entropy = 0.9 - 0.2 * course
 
     def around(value, noise: float) -> np.ndarray:
         return np.broadcast_to(value, STEPS) + noise * rng.standard_normal(STEPS)
 
-    measured_rate = around(rate, 0.02)
+    series = (
+        _of_rollouts(course, around)
+        | _of_updates(course, around)
+        | _of_the_theory(around)
+        | _of_the_sampler(course, around)
+    )
+    rows = [
+        {"step": step + 1} | {name: np.asarray(values)[step].item() for name, values in series.items()}
+        for step in range(STEPS)
+    ]
+    for row in rows:  # the theory is measured every ten steps
+        if row["step"] != 1 and row["step"] % 10:
+            for name in [name for name in row if name.startswith("theory/")]:
+                del row[name]
+    assert set(rows[0]) <= set(METRICS)
+    return rows
+
+
+def _of_rollouts(course: np.ndarray, around: Around) -> dict[str, Any]:
+    rate = 0.3 + 0.25 * course
+    entropies, measured_rate = around(0.9 - 0.2 * course, 0.01), around(rate, 0.02)
     alike = [zero_variance_share(p, 0.15, SAMPLES) for p in rate]
     by_chance = [zero_variance_share(p, 0.0, SAMPLES) for p in rate]
-    entropy_change = around(-0.004, 0.003)
-    series: dict[str, Any] = {
-        "policy/entropy": (entropies := around(entropy, 0.01)),
+    return {
+        "policy/entropy": entropies,
         "policy/entropy_sequence_mean": entropies * 1.01,
         "policy/surprisal": entropies + around(0, 0.01),
         "policy/surprisal_error": around(0.01, 5e-4),
-        "policy/approx_kl": around(5e-5, 1e-5),
-        "policy/approx_kl_k3": around(1e-4, 1e-5),
-        "policy/reference_kl": 0.02 + 0.06 * course,
-        "policy/absolute_log_ratio": around(0.01, 1e-3),
-        "policy/ratio_max": around(1.4, 0.05),
         "reward/mean": measured_rate,
         "reward/score": measured_rate,
         "reward/pass_rate": measured_rate,
@@ -118,6 +134,16 @@ def healthy_rows(seed: int = 0) -> list[dict[str, float | int]]:
         "length/max": np.full(STEPS, 40),
         "length/min": np.full(STEPS, 4),
         "length/truncated_fraction": around(0.01, 2e-3),
+    }
+
+
+def _of_updates(course: np.ndarray, around: Around) -> dict[str, Any]:
+    return {
+        "policy/approx_kl": around(5e-5, 1e-5),
+        "policy/approx_kl_k3": around(1e-4, 1e-5),
+        "policy/reference_kl": 0.02 + 0.06 * course,
+        "policy/absolute_log_ratio": around(0.01, 1e-3),
+        "policy/ratio_max": around(1.4, 0.05),
         "covariance/mean": around(0.02, 5e-3),
         "selection/selected": np.full(STEPS, 7),
         "selection/quota": np.full(STEPS, 7),
@@ -128,12 +154,23 @@ def healthy_rows(seed: int = 0) -> list[dict[str, float | int]]:
         "optimizer/learning_rate": np.full(STEPS, 1e-6),
         "optimizer/skipped_updates": np.zeros(STEPS, int),
         "optimizer/skipped_in_a_row": np.zeros(STEPS, int),
+    }
+
+
+def _of_the_theory(around: Around) -> dict[str, Any]:
+    entropy_change = around(-0.004, 0.003)
+    return {
         "theory/tokens": np.full(STEPS, 130),
-        "theory/entropy_before": entropies,
+        "theory/entropy_before": around(0.8, 0.05),
         "theory/entropy_change": entropy_change,
         "theory/lemma1": 0.95 * entropy_change + around(0, 5e-4),
         "theory/theorem1_covariance": around(0.01, 2e-3),
         "theory/theorem2_covariance": around(0.05, 1e-2),
+    }
+
+
+def _of_the_sampler(course: np.ndarray, around: Around) -> dict[str, Any]:
+    return {
         "logits/max_probability": around(0.7 + 0.05 * course, 5e-3),
         "logits/gap": around(2.9 + 0.4 * course, 0.05),
         "sampler/stop_suppressed_fraction": around(0.02, 2e-3),
@@ -146,16 +183,6 @@ def healthy_rows(seed: int = 0) -> list[dict[str, float | int]]:
         "staleness/group_fraction": np.where(np.arange(STEPS) % 2, 0.4, 0.0),
         "staleness/logp_gap_mean": around(0.02, 2e-3),
     }
-    rows = [
-        {"step": step + 1} | {name: np.asarray(values)[step].item() for name, values in series.items()}
-        for step in range(STEPS)
-    ]
-    for row in rows:  # the theory is measured every ten steps
-        if row["step"] != 1 and row["step"] % 10:
-            for name in [name for name in row if name.startswith("theory/")]:
-                del row[name]
-    assert set(rows[0]) <= set(METRICS)
-    return rows
 
 
 Change = Callable[[float, float], float]

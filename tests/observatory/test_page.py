@@ -5,8 +5,6 @@ import dataclasses
 import hashlib
 import json
 import re
-import subprocess
-import sys
 import unicodedata
 from html.parser import HTMLParser
 from pathlib import Path
@@ -45,7 +43,6 @@ from tests.observatory.page_runs import (
     write_run,
 )
 
-ROOT = Path(__file__).resolve().parents[2]
 CHARTS = [chart for section in SECTIONS for chart in section.charts]
 
 
@@ -393,14 +390,3 @@ def test_the_command_refuses_a_folder_without_a_run_and_a_page_without_tokens(tm
             main(["report", *wrong])
         assert told in capsys.readouterr().err
     assert not (folder / "report.html").exists()
-
-
-def test_a_built_package_holds_the_page(tmp_path):
-    pytest.importorskip("setuptools")
-    built = [sys.executable, "-c", "from setuptools import setup; setup()", "-q", "egg_info", "--egg-base"]
-    built += [str(tmp_path), "build_py", "--build-lib", str(tmp_path / "lib")]
-    subprocess.run(built, cwd=ROOT, check=True, capture_output=True)
-    folder = tmp_path / "lib" / FOLDER.relative_to(ROOT)
-    assert {path.name for path in folder.iterdir()} == {
-        path.name for path in FOLDER.iterdir() if path.name != "__pycache__"
-    }
