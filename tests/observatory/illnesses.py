@@ -137,7 +137,7 @@ REWARDS = (
     Illness(
         check="reward trend",
         outcome="warn",
-        metrics={"reward/mean": lambda healthy, p: healthy - 0.275 * p},
+        metrics={"reward/mean": lambda healthy, p: healthy - 0.285 * p},
     ),
     Illness(check="advantage spread", outcome="fail", metrics={"advantage/std": to(0.02)}),
     Illness(check="advantage spread", outcome="warn", metrics={"advantage/nonzero_fraction": to(0.4)}),
@@ -206,7 +206,7 @@ OPTIMISATION = (
     Illness(
         check="theory",
         outcome="warn",
-        metrics={"theory/lemma1": lambda healthy, p: healthy + 0.012 * (-1) ** round(6 * p)},
+        metrics={"theory/lemma1": lambda healthy, p: healthy + 0.0035 * (-1) ** round(6 * p)},
     ),
 )
 
