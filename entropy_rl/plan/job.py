@@ -142,6 +142,7 @@ class Job:
             policy=Policy(self.architecture),
             objective=config.objective,
             optimizer=config.optimizer,
+            regularizer=config.regularizer,
             layout=config.batch.layout,
         )
 

@@ -16,6 +16,7 @@ from entropy_rl.plan.arithmetic import kv_size, layer_weights
 from entropy_rl.plan.job import Job
 from entropy_rl.plan.programs import Program
 from entropy_rl.training.optimizer import Optimizer
+from entropy_rl.training.theory_probe import ShareSize
 from pallas_kernels.chips import TPUChip
 
 BF16, F32 = 2, 4
@@ -31,7 +32,8 @@ KINDS = (
 )
 """Parameters, optimiser state and the frozen reference of a KL term stay throughout. The sampler's copy and
 the cache exist during a rollout, gradients and the activations kept for the backward pass during an update;
-other is all the rest: inputs, results, temporaries."""
+other is all the rest: inputs, results, temporaries, and the logits that the theory's probe keeps from before
+the updates."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,10 @@ def estimated(job: Job, phase: str) -> Memory:
         "decode": _drawing_bytes(job) + _rollout_bytes(job),
         "ref_logp": _micro_batch_bytes(job) + _head_bytes(job),
         "old_logp": _micro_batch_bytes(job) + _head_bytes(job),
-        "update": 2 * _micro_batch_bytes(job) + 2 * _head_bytes(job) + kinds["gradients"],
+        "update": 2 * _micro_batch_bytes(job)
+        + 2 * _head_bytes(job)
+        + kinds["gradients"]
+        + _kept_logits_bytes(job),
     }[phase]
     return Memory(kinds=kinds, by_compiler=False, host_bytes=_offloaded(job) if phase == "update" else 0.0)
 
@@ -96,6 +101,8 @@ def compiled(job: Job, phase: str, program: Program) -> Memory:
             total -= kinds["parameters"]  # the sampler reads them as they are
     if phase in ("reshard", "ref_logp", "old_logp"):
         total += kinds["optimiser"]
+    if phase == "update":
+        total += _kept_logits_bytes(job)
     named = sum(kinds.values())
     if phase == "update" and named > total:  # not everything that might be kept is
         kinds["activations"] = max(kinds["activations"] - (named - total), 0.0)
@@ -220,6 +227,21 @@ def _micro_batch_bytes(job: Job) -> float:
 def _head_bytes(job: Job) -> float:
     """The gathered head and, in the backward pass once more, its gradient in f32."""
     return (BF16 + F32) * job.architecture.vocab_size * job.architecture.hidden_size / job.config.mesh.tensor
+
+
+def _kept_logits_bytes(job: Job) -> float:
+    """What the theory's probe (training/theory_probe.py) holds while the updates of its steps run."""
+    config, vocab_size = job.config, job.architecture.vocab_size
+    if config.recording.theory_every_steps == 0:
+        return 0.0
+    size = ShareSize.of_step(
+        job.num_sequences,
+        job.responses.longest,
+        config.recording.theory_fraction,
+        vocab_size=vocab_size,
+        shards=job.num_shards,
+    )
+    return F32 * size.num_chunks * size.chunk * vocab_size / (job.num_shards * config.mesh.tensor)
 
 
 def _rollout_bytes(job: Job) -> float:

@@ -50,9 +50,14 @@ class ShareSize:
     def of(cls, rollout: Rollout, learner: Learner, fraction: float) -> "ShareSize":
         """Of the sequences of a rollout, on the mesh of a learner."""
         P, G, T = rollout.response_ids_PGT.shape
-        shards, vocab_size = num_shards(learner.policy.mesh, "batch"), learner.policy.config.vocab_size
+        vocab_size, shards = learner.policy.config.vocab_size, num_shards(learner.policy.mesh, "batch")
+        return cls.of_step(P * G, T, fraction, vocab_size=vocab_size, shards=shards)
+
+    @classmethod
+    def of_step(cls, B: int, T: int, fraction: float, *, vocab_size: int, shards: int) -> "ShareSize":
+        """Of B sequences of at most T tokens, on so many shards of the batch."""
         most = min(MOST_TOKENS, max(MOST_LOGITS // vocab_size, 1))
-        num_sequences = min(max(int(fraction * P * G), 1), most)
+        num_sequences = min(max(int(fraction * B), 1), most)
         num_tokens = min(num_sequences * T, most)
         num_chunks = -(-num_tokens // max(LOGITS_AT_ONCE // vocab_size, shards))
         return cls(

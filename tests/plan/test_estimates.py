@@ -7,7 +7,7 @@ import pytest
 
 from entropy_rl.models.config import QWEN2_5
 from entropy_rl.models.parameters import count
-from entropy_rl.objectives import PPOClip, Regularizer
+from entropy_rl.objectives import PPOClip, Regularizer, TargetEntropyBonus
 from entropy_rl.parallelism import SAMPLING_RULES, TRAINING_RULES, MeshConfig
 from entropy_rl.plan import work
 from entropy_rl.plan.memory import cache_bytes, compiled, estimated, share
@@ -15,8 +15,21 @@ from entropy_rl.plan.programs import Program
 from entropy_rl.plan.step import make_plan, phases_of
 from entropy_rl.plan.suggest import overrides, suggest
 from entropy_rl.plan.topology import Topology
+from entropy_rl.recording import Recording
 from entropy_rl.training.optimizer import AdamW
 from tests.plan.jobs import CONFIG, WIDE, small_job
+
+PROGRAM = Program(
+    argument_bytes=0,
+    output_bytes=0,
+    temporary_bytes=1 << 30,
+    host_bytes=0,
+    flops=0.0,
+    text="",
+    seconds=0.0,
+)
+"""Stands for a compiled one."""
+SILENT = replace(CONFIG, recording=Recording(theory_every_steps=0))
 
 
 def test_parameters_are_cut_over_fsdp_and_tensor_in_training_and_over_tensor_in_sampling():
@@ -88,27 +101,35 @@ def test_of_an_embedding_that_is_no_head_decoding_reads_no_table():
 def test_the_reference_of_a_kl_term_stays_in_memory_and_takes_a_pass_over_the_rollout(without_type_checks):
     plain = small_job()
     tied = small_job(config=replace(CONFIG, regularizer=Regularizer(kl_coef=0.001)))
-    program = Program(
-        argument_bytes=0,
-        output_bytes=0,
-        temporary_bytes=1 << 30,
-        host_bytes=0,
-        flops=0.0,
-        text="",
-        seconds=0.0,
-    )
     copy = estimated(plain, "update").kinds["parameters"]
     for phase in phases_of(plain):
-        for memory in (estimated, partial(compiled, program=program)):
+        for memory in (estimated, partial(compiled, program=PROGRAM)):
             assert memory(tied, phase).total - memory(plain, phase).total == pytest.approx(copy)
             assert memory(tied, phase).kinds["reference"] == copy
     assert set(phases_of(tied)) - set(phases_of(plain)) == {"ref_logp"}
-    known = compiled(tied, "ref_logp", program)
-    assert known.total == pytest.approx(program.total_bytes + copy + known.kinds["optimiser"])
+    known = compiled(tied, "ref_logp", PROGRAM)
+    assert known.total == pytest.approx(PROGRAM.total_bytes + copy + known.kinds["optimiser"])
     without, with_it = (make_plan(job, by_formula=True) for job in (plain, tied))
     (added,) = (phase for phase in with_it.phases if phase.name == "ref_logp")
     assert added.executions == 2 and added.work == work.log_probs(plain)
     assert with_it.step_seconds == pytest.approx(without.step_seconds + added.seconds)
+
+
+def test_a_bonus_that_goes_by_entropy_takes_a_pass_of_the_first_mini_batch():
+    def passes(**bonus):
+        return small_job(config=replace(CONFIG, regularizer=Regularizer(**bonus))).num_old_logp
+
+    assert passes(entropy_bonus=TargetEntropyBonus()) == passes() + 1 == passes(entropy_coef=0.1) + 1
+
+
+def test_the_logits_that_the_theory_keeps_from_before_the_updates_are_counted(without_type_checks):
+    never, job = small_job(config=SILENT), small_job()
+    # Of every 32nd sequence all tokens, each with the whole vocabulary in 32 bits; over 2 x 2 chips.
+    num_tokens = max(job.num_sequences // 32, 1) * job.responses.longest
+    expected = 4 * num_tokens * job.architecture.vocab_size / 4
+    for memory in (estimated, partial(compiled, program=PROGRAM)):
+        assert memory(job, "update").total - memory(never, "update").total == pytest.approx(expected)
+        assert memory(job, "decode") == memory(never, "decode")
 
 
 def test_waves_are_as_large_as_fits():
@@ -120,7 +141,7 @@ def test_waves_are_as_large_as_fits():
 
 
 def test_what_does_not_fit_is_told_and_the_nearest_that_fits_is_suggested():
-    job = _crowded(small_job(samples_per_prompt=48, prompts_per_wave=16), prompts=4)
+    job = _crowded(small_job(config=SILENT, samples_per_prompt=48, prompts_per_wave=16), prompts=4)
     plan = make_plan(job, by_formula=True)
     assert not plan.fits and plan.peak.name == "decode"
     suggestion = suggest(job, plan, by_formula=True)
