@@ -58,9 +58,10 @@ class CollapseGuard:
         """Whether the run ends after so many collapsed steps in a row."""
         return self.stop and self.below_nats is not None and collapsed_steps >= self.for_steps
 
-    def warning(self, collapsed_steps: int, step: int) -> str | None:
-        """What to say after a step: at the collapse, and again after as many steps as made it one."""
-        if self.below_nats is None or not collapsed_steps or collapsed_steps % self.for_steps:
+    def warning(self, before: int, collapsed_steps: int, step: int) -> str | None:
+        """What to say after a step, `before` it so many: at the collapse, and again after as many steps as
+        made it one; nothing of a step that told nothing."""
+        if collapsed_steps <= before or collapsed_steps % self.for_steps:
             return None
         return f"step {step}: {self._found(collapsed_steps)}"
 

@@ -94,12 +94,13 @@ def make_steps(run: Run, done: Progress) -> str | None:
         while done.step < config.num_steps and not config.guard.stops(state.collapsed_steps):
             run.requests.check()
             step = done.step + 1
+            before = state.collapsed_steps
             state, metrics, rollouts = take_step(bench, run.grader, state, step, run.requests.check)
             run.report.rollouts(step, rollouts)
             done = after_step(run, done, metrics)
             for said in (
                 told_of_shortage(config, done),
-                config.guard.warning(state.collapsed_steps, done.step),
+                config.guard.warning(before, state.collapsed_steps, done.step),
             ):
                 if said is not None:
                     run.report.say(said)
