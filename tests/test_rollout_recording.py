@@ -26,7 +26,9 @@ MINE = (
 )
 
 
-@pytest.fixture(scope="module", params=["all groups", "dynamic sampling"])
+@pytest.fixture(
+    scope="module", params=["dynamic sampling", pytest.param("all groups", marks=pytest.mark.slow)]
+)
 def run(request, tmp_path_factory):
     """A run of which every response of each second step is recorded."""
     make = make_dynamic_config if request.param == "dynamic sampling" else make_config

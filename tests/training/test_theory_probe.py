@@ -172,7 +172,7 @@ def steps(num: int, fraction):
 
 
 def test_over_a_run_the_lemma_tracks_the_measured_change_and_training_is_bit_for_bit_the_same():
-    params, rows = steps(10, FRACTION)
+    params, rows = steps(7, FRACTION)
     predicted, measured = (
         np.array([row[f"theory/{side}"] for row in rows]) for side in ("lemma1", "entropy_change")
     )
@@ -180,7 +180,7 @@ def test_over_a_run_the_lemma_tracks_the_measured_change_and_training_is_bit_for
     assert np.corrcoef(predicted, measured)[0, 1] > 0.999
     np.testing.assert_allclose(np.polyfit(predicted, measured, 1)[0], 1, atol=0.05)
     assert all(np.isfinite(row[f"theory/theorem{n}_covariance"]) for row in rows for n in (1, 2))
-    alone, others = steps(10, None)
+    alone, others = steps(7, None)
     assert all(bool((a == b).all()) for a, b in zip(*map(jax.tree.leaves, (params, alone)), strict=True))
     for row, other in zip(rows, others, strict=True):
         assert {name: x for name, x in row.items() if not name.startswith("theory/")} == other
