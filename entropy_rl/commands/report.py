@@ -24,8 +24,7 @@ class Report:
     output: Path | None = None
     """The file to write; report.html in the run's folder unless given."""
     policy: Path | None = None
-    """Probe this policy for the verdicts too, as `diagnose --policy` does: the folder of a run with
-    checkpoints, or a Hugging Face folder."""
+    """Probe this policy for the verdicts too: a run's folder with checkpoints, or a Hugging Face folder."""
     max_tokens: int = MAX_TOKENS
     """Tokens of recorded responses in the page, about 30 bytes each; of more, steps are left out evenly."""
 

@@ -23,7 +23,7 @@ class Watch:
     once: bool = False
     """Show it once and end, for a pipe or a script."""
     seconds: float = 1.0
-    """Between looks."""
+    """Time between looks; at least 10 s where each view is printed below the last, as into a file."""
 
     def run(self) -> None:
         if self.seconds <= 0:

@@ -160,7 +160,7 @@ def test_a_run_with_every_metric_has_every_chart_and_nothing_is_missing(whole):
         == {chart.key for chart in CHARTS} | {"law", "law-residuals", "theory-dots"}
         == set(data_of(whole)["charts"])
     )
-    assert "not recorded" not in whole and "Not recorded" not in whole
+    assert not re.search("not (recorded|fitted)", whole, re.IGNORECASE)
 
 
 def test_what_a_run_lacks_is_said_with_the_reason(tmp_path):
@@ -171,7 +171,7 @@ def test_what_a_run_lacks_is_said_with_the_reason(tmp_path):
     assert drawn == {"entropy"}
     for chart in CHARTS:
         assert (f"{chart.title}: not recorded, {chart.absent}" in text) == (chart.key != "entropy"), chart.key
-    assert "Not recorded: the law needs" in text and "Not recorded: the folder has no rollouts" in text
+    assert "Not fitted: the law needs" in text and "Not recorded: the folder has no rollouts" in text
 
 
 def test_a_run_without_a_step_has_a_page(tmp_path):
@@ -272,6 +272,16 @@ def test_a_line_stands_for_all_metrics_of_its_name(metric, label, found):
     assert expanded(plain(metric, label, "blue"), names) == found
 
 
+def test_metrics_in_an_order_have_colours_in_an_order(tmp_path):
+    row = {"step": 1, "heldout/accuracy": 0.1, "heldout/pass@2": 0.2, "heldout/pass@8": 0.3}
+    run = RunRecord.load(write_run(tmp_path / "run", [row]))
+    chart = next(chart for chart in CHARTS if chart.key == "heldout")
+    lines = chart_data(chart, run, names_of(run), Columns())["lines"]
+    assert [(line["label"], line["colour"]) for line in lines] == [
+        ("accuracy", "blue"), ("pass@2", "cov-1"), ("pass@8", "cov-2")
+    ]  # fmt: skip
+
+
 def test_lines_that_coincide_are_drawn_once(tmp_path):
     rows = [{"step": n, "reward/mean": n / 7, "reward/pass_rate": n / 7} for n in range(1, 6)]
     run = RunRecord.load(write_run(tmp_path / "run", rows))
@@ -339,6 +349,14 @@ def test_tokens_come_with_their_numbers_and_the_selected_ones(tmp_path):
     assert response["covariance"] == [1, None, -0.5] and response["selected"] == [0, 2]
     assert response["entropy"] == [1, 0.5, 0.333] and response["logp"] == [-1, -0.5, -0.333]
     assert data["scales"]["covariance"] == pytest.approx(1.0, abs=0.01)
+
+
+@pytest.mark.parametrize("selects", [False, True])
+def test_outlines_are_explained_where_there_are_any(tmp_path, selects):
+    folder = write_run(tmp_path / "run", collapsing_rows(3))
+    write_rollouts(folder, 2, [rollout(2, ["a", "b"], selected=[selects, False])])
+    assert rollouts_data(folder, 100)["selects"] == selects
+    assert ("outlined" in Outline(rendered(folder)).words) == selects
 
 
 def test_a_page_of_200_steps_and_all_the_tokens_it_may_have_is_below_three_megabytes(tmp_path):

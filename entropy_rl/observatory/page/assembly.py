@@ -89,6 +89,7 @@ def page_of(run: RunRecord, *, max_tokens: int = MAX_TOKENS, probes: Probes | No
         drawn=set(charts),
         notes={chart.key: chart.note for section in SECTIONS for chart in section.charts},
         has_rollouts=rollouts is not None,
+        selects=rollouts is not None and rollouts["selects"],
         left_out=_left_out(rollouts),
         groups=grouped(diagnose(run, probes=probes)),
         law=law,

@@ -15,7 +15,7 @@ class Line:
     label: str
     """In the legend; {} is what stood for k or NAME."""
     colour: str
-    """A colour of style.css, by its name there."""
+    """A colour of style.css, by its name there; of several metrics each has one of `SHADES` instead."""
     weight: Literal["bold", "plain", "dashed"]
     """Bold: what the chart is about, drawn as a moving mean over what was measured. Dashed: what it is seen
     against, no chart alone."""

@@ -3,11 +3,12 @@
 import math
 import re
 from collections.abc import Sequence
+from itertools import cycle
 
 import numpy as np
 
 from entropy_rl.observability.run_record import RunRecord
-from entropy_rl.observatory.page.charts import Chart, Line
+from entropy_rl.observatory.page.charts import SHADES, Chart, Line
 
 MAX_POINTS = 800
 """Of a curve. A longer one is shown by the means of as many stretches."""
@@ -88,13 +89,13 @@ def chart_data(chart: Chart, run: RunRecord, names: Sequence[str], columns: Colu
         {
             "label": label,
             "metric": name,
-            "colour": line.colour,
+            "colour": colour,
             "weight": line.weight,
             "x": place[0],
             "y": place[1],
         }
         for line in chart.lines
-        for name, label in expanded(line, names)
+        for colour, (name, label) in _coloured(line, expanded(line, names))
         if (place := curve(name))
     ]
     bands = [
@@ -108,6 +109,12 @@ def chart_data(chart: Chart, run: RunRecord, names: Sequence[str], columns: Colu
         return None
     kind = {"heat": rows} if rows else {"lines": _without_twins(lines), "bands": bands}
     return kind | {"unit": chart.unit, "scale": chart.scale, "fromZero": chart.from_zero}
+
+
+def _coloured(line: Line, metrics: Sequence[tuple[str, str]]) -> list[tuple[str, tuple[str, str]]]:
+    """Metrics of a line with their colours: its own, or shades where there are several."""
+    shades = cycle(SHADES if len(metrics) > 1 else (line.colour,))
+    return list(zip(shades, metrics, strict=False))
 
 
 def _without_twins(lines: list[dict]) -> list[dict]:

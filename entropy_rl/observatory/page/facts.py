@@ -77,6 +77,7 @@ def facts(run: RunRecord) -> list[tuple[str, str]]:
     found += [
         (title, in_words(config[name]))
         for title, name in (
+            ("Warm start", "warm_start"),
             ("Sampling", "sampling"),
             ("Optimizer", "optimizer"),
             ("Dynamic sampling", "dynamic_sampling"),

@@ -114,13 +114,13 @@ HEALTH = Section(
         Chart(
             key="kl",
             title="How far a step moves the policy",
-            unit="nats",
+            unit="nats, log",
             lines=(
                 bold("policy/approx_kl_k3", "KL (k3)", "blue"),
                 plain("policy/absolute_log_ratio", "|log ratio|", "quiet"),
                 plain("policy/reference_kl", "KL to the reference", "teal"),
             ),
-            from_zero=True,
+            scale="log",
         ),
         Chart(
             key="gradient",

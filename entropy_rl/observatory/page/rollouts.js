@@ -47,7 +47,10 @@ function tell(response, n) {
 }
 
 function responseCard(response) {
-  const mean = (values) => values.reduce((sum, value) => sum + (value ?? 0), 0) / Math.max(values.length, 1);
+  const mean = (values) => {
+    const known = values.filter((value) => value !== null);
+    return known.length ? known.reduce((sum, value) => sum + value, 0) / known.length : null;
+  };
   const head = make("div", { class: "response-head" });
   head.append(make("span", { class: `badge ${response.correct ? "ok" : "fail"}` }, response.correct ? "\u2713 right" : "\u2715 wrong"));
   const facts = {
@@ -55,7 +58,7 @@ function responseCard(response) {
     advantage: show(response.advantage),
     tokens: response.tokens.length,
     "mean entropy": show(mean(response.entropy)),
-    selected: response.selected.length,
+    ...(ROLLOUTS.selects ? { selected: response.selected.length } : {}),
     prompt: response.promptId,
     sample: response.sample,
     update: response.update + 1,

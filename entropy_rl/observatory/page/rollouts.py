@@ -1,7 +1,6 @@
 """Recorded responses, token by token, as the page carries them: columns, and each distinct token once."""
 
 import unicodedata
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,12 +35,15 @@ def rollouts_data(run: Path, max_tokens: int) -> dict | None:
     Where they are too many, the first and the last step stay and those between are thinned evenly; where one
     step alone is too much, it keeps its first responses.
     """
-    recorded = {step: read_rollouts(run, step) for step in recorded_steps(run)}
-    recorded = {step: records for step, records in recorded.items() if records}
-    if not recorded:
+    # All of a long run need not fit into memory: they are counted first, and the chosen ones read again.
+    sizes = {
+        step: [len(record.tokens) for record in read_rollouts(run, step)] for step in recorded_steps(run)
+    }
+    sizes = {step: counts for step, counts in sizes.items() if counts}
+    if not sizes:
         return None
-    chosen = _affordable({step: _num_tokens(records) for step, records in recorded.items()}, max_tokens)
-    shown = {step: _first_affordable(recorded[step], max_tokens // len(chosen)) for step in chosen}
+    chosen = _affordable({step: sum(counts) for step, counts in sizes.items()}, max_tokens)
+    shown = {step: _first_affordable(read_rollouts(run, step), max_tokens // len(chosen)) for step in chosen}
     tokens: dict[tuple[int, str], int] = {}
     steps = [
         {"step": step, "responses": [_response(record, tokens) for record in records]}
@@ -57,14 +59,11 @@ def rollouts_data(run: Path, max_tokens: int) -> dict | None:
                 [abs(v) for record in everything for v in record.covariance if v is not None]
             ),
         },
-        "recordedSteps": len(recorded),
-        "recordedResponses": sum(len(records) for records in recorded.values()),
+        "selects": any(any(record.selected) for record in everything),
+        "recordedSteps": len(sizes),
+        "recordedResponses": sum(map(len, sizes.values())),
         "shownResponses": len(everything),
     }
-
-
-def _num_tokens(records: Sequence[RolloutRecord]) -> int:
-    return sum(len(record.tokens) for record in records)
 
 
 def _affordable(num_tokens: dict[int, int], most: int) -> list[int]:
