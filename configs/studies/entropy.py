@@ -31,21 +31,23 @@ TASK = CountdownTask(
     right_demonstration_fraction=0.25,
 )
 LEARNING_RATES = (5e-5, 1e-4, 2e-4, 4e-4, 2.5e-5, 1.25e-5)
+CLIP_COV = (
+    (0.01, 1.0, 10.0),
+    (0.02, 1.0, 10.0),
+    (0.05, 1.0, 10.0),
+    (0.05, 0.5, 30.0),
+    (0.03, 1.0, 10.0),
+    (0.02, 0.5, 30.0),
+)
+"""Fraction, and from which to which covariance."""
+KL_COV = ((0.02, 10.0), (0.05, 4.0), (0.1, 10.0), (0.2, 10.0), (0.1, 1.0), (0.02, 2.0))
+"""Fraction and penalty."""
 
 
 def get_study() -> Study:
     base = load_config(Path(__file__).parents[1] / "tiny_grpo.py")
     base = replace(base, num_steps=100, optimizer=replace(base.optimizer, learning_rate=2e-4))
     by_rate = {f"learning rate {rate:g}": rate for rate in LEARNING_RATES}
-    clip_cov = (
-        (0.01, 1.0, 10.0),
-        (0.02, 1.0, 10.0),
-        (0.05, 1.0, 10.0),
-        (0.05, 0.5, 30.0),
-        (0.03, 1.0, 10.0),
-        (0.02, 0.5, 30.0),
-    )
-    kl_cov = ((0.02, 10.0), (0.05, 4.0), (0.1, 10.0), (0.2, 10.0), (0.1, 1.0), (0.02, 2.0))
     return Study(
         baseline="GRPO",
         claimant="KL-Cov",
@@ -65,7 +67,7 @@ def get_study() -> Study:
                     f"fraction {fraction:g}, window {low:g} to {high:g}": replace(
                         base, objective=ClipCov(fraction=fraction, cov_low=low, cov_high=high)
                     )
-                    for fraction, low, high in clip_cov
+                    for fraction, low, high in CLIP_COV
                 },
             ),
             method(
@@ -74,7 +76,7 @@ def get_study() -> Study:
                     f"fraction {fraction:g}, penalty {penalty:g}": replace(
                         base, objective=KLCov(fraction=fraction, penalty_coef=penalty)
                     )
-                    for fraction, penalty in kl_cov
+                    for fraction, penalty in KL_COV
                 },
             ),
             method(
