@@ -157,7 +157,7 @@ def findings(study: Study, mine: Standing, base: str) -> list[Finding]:
         (
             f"and with no lower average@8 (by more than {margin:g}) than {base}",
             average.low >= -margin,
-            average.high < 0,
+            average.high < -margin,
             f"difference {_signed(average)}",
         ),
     )

@@ -92,6 +92,8 @@ def test_a_method_that_lacks_a_seed_is_refused(runs):
         ((2, 8, 32), (-0.1, 0.1, 0.3), (-0.1, 0.0, 0.1), ["not decided"] * 3),
         # lower, but by less than the margin of 0.02
         ((10, 10, 10), (0.0, 0.1, 0.2), (-0.02, -0.015, -0.01), ["holds", "not decided", "holds"]),
+        # lower, but perhaps by less than the margin
+        ((10, 10, 10), (0.1, 0.1, 0.2), (-0.05, -0.03, -0.01), ["holds", "holds", "not decided"]),
     ],
 )
 def test_a_claim_holds_or_fails_only_where_its_whole_interval_says_so(
