@@ -20,6 +20,7 @@ from entropy_rl.bench.step import NUM_WARMUP_STEPS, WORKLOADS, Workload
 from entropy_rl.config import BatchConfig, PolicyConfig, RunConfig
 from entropy_rl.data.graders import Grader
 from entropy_rl.data.tasks import CountdownTask
+from entropy_rl.evaluation.duplicates import near_duplicates
 from entropy_rl.objectives import KLCov
 from entropy_rl.objectives.selection import COVARIANCE_QUANTILES, DESCRIPTION
 from entropy_rl.observability.rollout_records import write_rollouts
@@ -146,7 +147,7 @@ def _check_equal(recorded: RunState, bare: RunState) -> None:
 
 
 def _always_seconds(bench: Workbench, workload: Workload) -> dict[str, np.ndarray]:
-    """Medians of the programs that describe the tokens of a step, and what the top shares add to theirs."""
+    """Medians of what describes the tokens and groups of a step, and what the top shares add to theirs."""
     shape = (workload.num_prompts, workload.num_samples, workload.num_new_tokens)
     rng = np.random.default_rng(0)
     values_PGT = jax.numpy.asarray(rng.exponential(size=shape), jax.numpy.float32)
@@ -158,7 +159,15 @@ def _always_seconds(bench: Workbench, workload: Workload) -> dict[str, np.ndarra
     with_tops = _median_seconds(lambda: describe(values_BT, mask_BT, **DESCRIPTION))
     tops = with_tops - _median_seconds(lambda: describe(values_BT, mask_BT, quantiles=quantiles))
     tokens = _median_seconds(lambda: token_metrics(selector, (mask_PGT,), (-values_PGT,), (values_PGT,)))
-    return {"entropy and surprisal of the tokens": tokens, "top shares of covariance": np.maximum(tops, 0)}
+    texts = np.array(
+        [" ".join(map(str, ids)) for ids in rng.integers(0, 20_000, (len(values_BT), shape[-1]))]
+    )
+    near = _median_seconds(lambda: near_duplicates(texts.reshape(shape[:2]).tolist()))
+    return {
+        "entropy and surprisal of the tokens": tokens,
+        "top shares of covariance": np.maximum(tops, 0),
+        "near duplicates, a word a token": near,
+    }
 
 
 def _median_seconds(program: Callable, repeats: int = 11) -> np.ndarray:
