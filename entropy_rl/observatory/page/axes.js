@@ -56,9 +56,9 @@ function decades(low, high, factors) {
 }
 
 /** Those ticks that leave room for their numbers, the earlier ones first. */
-function apart(ticks, at) {
+function apart(ticks, at, pixels = 20) {
   const kept = [];
-  for (const tick of ticks) if (kept.every((other) => Math.abs(at(other) - at(tick)) >= 20)) kept.push(tick);
+  for (const tick of ticks) if (kept.every((other) => Math.abs(at(other) - at(tick)) >= pixels)) kept.push(tick);
   return kept;
 }
 

@@ -175,7 +175,7 @@ class Dots {
     const x = scaleOf("linear", [...xs, ...(curve ? curve.xs : [])], this.spec.fromZero, MARGIN.left, width - MARGIN.right);
     const y = scaleOf("linear", [...ys, ...(curve ? [...curve.ys, ...(curve.lows ?? []), ...(curve.highs ?? [])] : []), ...(level ? [level.value] : [])], false, bottom, MARGIN.top);
     drawGrid(svg, y, MARGIN.left, width - MARGIN.right);
-    for (const tick of x.ticks) draw(svg, "text", { x: x.at(tick), y: bottom + 16, "text-anchor": "middle" }, show(tick));
+    for (const tick of apart(x.ticks, x.at, 45)) draw(svg, "text", { x: x.at(tick), y: bottom + 16, "text-anchor": "middle" }, show(tick));
     draw(svg, "text", { x: width - MARGIN.right, y: HEIGHT - 3, "text-anchor": "end" }, this.spec.xTitle);
     if (level) {
       draw(svg, "line", { x1: MARGIN.left, x2: width - MARGIN.right, y1: y.at(level.value), y2: y.at(level.value), stroke: "var(--quiet)", "stroke-dasharray": "5 4" });
