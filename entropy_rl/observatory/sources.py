@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,17 +34,23 @@ def find_runs(paths: Sequence[Path]) -> list[RunRecord]:
 
 
 def _below(path: Path) -> list[Path]:
+    """The folders of runs and the histories; the inside of a run, which has its own history, is not searched."""
     if path.is_file() or (path / METRICS_FILE).is_file():
         return [path]
-    runs = [file.parent for file in path.rglob(METRICS_FILE)]
-    histories = [file for file in path.rglob(f"{HISTORY}*.json") if file.is_file()]
-    if not runs and not histories:
+    found = []
+    for folder, inner, files in os.walk(path):
+        if METRICS_FILE in files:
+            found.append(Path(folder))
+            inner.clear()
+            continue
+        found += [Path(folder, name) for name in files if name.startswith(HISTORY) and name.endswith(".json")]
+    if not found:
         what = "nothing there" if not path.exists() else "neither"
         raise ValueError(
             f"there must be a run ({METRICS_FILE}) or a history ({HISTORY}NAME.json) at or below {path}, got "
             f"{what}; give a folder such as runs/ or runs/NAME"
         )
-    return sorted(runs + histories)
+    return sorted(found)
 
 
 def _distinct(parts_of_names: Sequence[tuple[str, ...]]) -> list[str]:

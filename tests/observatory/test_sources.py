@@ -36,6 +36,13 @@ def test_the_folder_of_a_run_is_that_run_and_not_searched(tmp_path):
     assert [found.path for found in find_runs([run])] == [run]
 
 
+def test_a_run_that_is_found_is_found_once_though_it_keeps_its_history(tmp_path):
+    run = write_rows(tmp_path / "runs/one", [ROW])
+    write_history(run, "one", [{"step": 1, "entropy": 0.5}])
+    write_rows(run / "warm_start", [ROW])
+    assert [found.path for found in find_runs([tmp_path])] == [run]
+
+
 def test_runs_of_one_name_are_told_apart_by_their_folders(tmp_path):
     for folder in ("x/seed_0/grpo", "x/seed_1/grpo", "y/seed_1/grpo", "x/seed_0/kl_cov"):
         write_rows(tmp_path / folder, [ROW])
