@@ -17,7 +17,8 @@ class Fit:
     """Fit the law R = -a exp(H) + b to a run, finished or not, and tell where it leads: the ceiling b - a.
 
     R is held-out accuracy where the run has enough of it, else the training reward. Writes law.json, law.png
-    and residuals.png. With --first, the first steps predict the later ones, in prediction.png too. Example:
+    and residuals.png. With --first, the first steps predict the later ones, in prediction.png too, with the
+    training reward for R where these steps have too little held-out accuracy. Example:
     python -m entropy_rl fit runs/tiny_grpo --first 36
     """
 
@@ -34,7 +35,10 @@ class Fit:
         run = RunRecord.load(self.run_folder)
         course = Course.of(run, measure=self.measure)
         law = Law.of(course)
-        prediction = None if self.first is None else Prediction.of(course, self.first)
+        prediction = None
+        if self.first is not None:
+            early = Course.of(run, measure=self.measure, first=self.first)
+            prediction = Prediction.of(early, self.first)
         output = run.path / "law" if self.output is None else self.output
         output.mkdir(parents=True, exist_ok=True)
         print(f"{run.name}: " + "\n".join(law_lines(law)))

@@ -6,7 +6,7 @@ spend, R has its ceiling b - a. The paper does not say how it fits; here it is a
 exp(H) with intervals by `robust_line.bootstrap_lines`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -40,19 +40,23 @@ class Course:
     """Which metric R is."""
     filtered: bool
     """Whether groups were filtered by dynamic sampling: entropy is then of those kept, the reward of all."""
+    rewards_right_only: bool = False
+    """Whether the reward is 1 for a right response and 0 for others: reward/mean is then a share too."""
 
     @classmethod
-    def of(cls, run: RunRecord, *, measure: str | None = None) -> "Course":
+    def of(cls, run: RunRecord, *, measure: str | None = None, first: int | None = None) -> "Course":
         """The course of a run, finished or not.
 
-        R is heldout/accuracy, or validation/mean, where at least `MIN_POINTS` steps have it and an entropy;
-        else reward/mean; or what `measure` names.
+        R is heldout/accuracy, or validation/mean, where at least `MIN_POINTS` steps (of those up to `first`,
+        where it is given: what a prediction needs) have it and an entropy; else reward/mean; or what
+        `measure` names.
 
         Raises:
             ValueError: no step has both an entropy and R.
         """
         if measure is None:
-            counts = {name: len(_common(run, name)[0]) for name in MEASURES}
+            steps = {name: _common(run, name)[0] for name in MEASURES}
+            counts = {name: len(at) if first is None else (at <= first).sum() for name, at in steps.items()}
             measure = next((name for name in MEASURES if counts[name] >= MIN_POINTS), TRAINING)
         steps, entropy, success = _common(run, measure)
         if len(steps) == 0:
@@ -61,7 +65,14 @@ class Course:
                 f"{len(run.rows)} rows in {run.path}; give a run that recorded them, or name another R"
             )
         filtered = bool(run.series("generation/kept_fraction")[0].size)
-        return cls(steps=steps, entropy=entropy, success=success, measure=measure, filtered=filtered)
+        return cls(
+            steps=steps,
+            entropy=entropy,
+            success=success,
+            measure=measure,
+            filtered=filtered,
+            rewards_right_only=_rewards_right_only(run),
+        )
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -69,13 +80,22 @@ class Course:
     def between(self, after: int, until: int) -> "Course":
         """The points of steps after `after`, up to and including `until`."""
         chosen = (self.steps > after) & (self.steps <= until)
-        return Course(
-            steps=self.steps[chosen],
-            entropy=self.entropy[chosen],
-            success=self.success[chosen],
-            measure=self.measure,
-            filtered=self.filtered,
-        )
+        names = ("steps", "entropy", "success")
+        return replace(self, **{name: getattr(self, name)[chosen] for name in names})
+
+    @property
+    def is_share(self) -> bool:
+        """Whether R is a share, which nothing lifts above 1."""
+        metric = metric_of(self.measure)
+        is_fraction = metric is not None and metric.unit == "fraction"
+        return is_fraction or (self.measure == TRAINING and self.rewards_right_only)
+
+
+def _rewards_right_only(run: RunRecord) -> bool:
+    """Whether reward and share of right responses are equal, but for rounding, wherever they are recorded."""
+    both = [(row.get(TRAINING), row.get("reward/pass_rate")) for row in run.rows]
+    both = [pair for pair in both if pair != (None, None)]
+    return bool(both) and all(None not in pair and abs(pair[0] - pair[1]) < 1e-6 for pair in both)
 
 
 def _common(run: RunRecord, measure: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -201,8 +221,7 @@ class Law:
             explained=self.explained,
             persistence=self.persistence,
         )
-        metric = metric_of(self.course.measure)
-        if metric and metric.unit == "fraction" and self.ceiling.value > 1:
+        if self.course.is_share and self.ceiling.value > 1:
             found += (f"the ceiling is {self.ceiling.value:.3g}, and no share can exceed 1",)
         if self.course.measure == TRAINING and self.course.filtered:
             found += (

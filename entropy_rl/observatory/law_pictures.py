@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from entropy_rl.observability import plot_panels as panels
 from entropy_rl.observability.plots import label_steps, save_figure
-from entropy_rl.observatory.law import Course, Law, Prediction
+from entropy_rl.observatory.law import Law, Prediction
 
 POINTS = "viridis"
 """Steps from the first, dark, to the last, light."""
@@ -133,15 +133,11 @@ def prediction_panel(axes: Axes, prediction: Prediction) -> None:
     axes.axvspan(fitted.steps[0], fitted.steps[-1], color=panels.GRID, alpha=0.6, lw=0)
     for course, label in ((fitted, None), (later, "measured")):
         axes.plot(course.steps, course.success, ".", ms=5, color=panels.REWARD, alpha=0.45, label=label)
-    measured = Course(
-        steps=np.concatenate([fitted.steps, later.steps]),
-        entropy=np.concatenate([fitted.entropy, later.entropy]),
-        success=np.concatenate([fitted.success, later.success]),
-        measure=later.measure,
-        filtered=later.filtered,
+    steps, success = (
+        np.concatenate([getattr(course, name) for course in (fitted, later)]) for name in ("steps", "success")
     )
-    smoothed = panels.smooth(measured.success, panels.smoothing_window(len(measured)))
-    axes.plot(measured.steps, smoothed, color=panels.REWARD, lw=1.8)
+    smoothed = panels.smooth(success, panels.smoothing_window(len(success)))
+    axes.plot(steps, smoothed, color=panels.REWARD, lw=1.8)
     low, high = law.band(later.entropy)
     axes.fill_between(later.steps, low, high, color=LAW, alpha=0.15, lw=0)
     axes.plot(fitted.steps, law.fitted, color=LAW, lw=1.8, label="fitted")
@@ -149,7 +145,7 @@ def prediction_panel(axes: Axes, prediction: Prediction) -> None:
     axes.legend(loc="best")
     axes.margins(x=0.01)
     axes.set_ylabel(later.measure, fontsize=9)
-    fit_height(axes, np.concatenate([measured.success, law.fitted, prediction.predicted]))
+    fit_height(axes, np.concatenate([success, law.fitted, prediction.predicted]))
 
 
 def formula(law: Law) -> str:

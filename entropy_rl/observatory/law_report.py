@@ -1,5 +1,6 @@
 """A fit of the law as text and as JSON."""
 
+import math
 from collections.abc import Iterator
 
 from entropy_rl.observatory.law import Interval, Law, Prediction
@@ -56,10 +57,9 @@ def law_lines(law: Law) -> Iterator[str]:
         f"  R was {course.success[best]:.4f} at its best (step {course.steps[best]}), "
         f"{course.success[-1]:.4f} at the end"
     )
-    yield (
-        f"  explained {100 * law.explained:.1f} % of its variance; residuals have persistence "
-        f"{law.persistence:.2f}"
-    )
+    is_constant = math.isnan(law.explained)
+    explained = "it never differs" if is_constant else f"explained {law.explained:.1%} of its variance"
+    yield f"  {explained}; residuals have persistence {law.persistence:.2f}"
     for doubt in law.doubts():
         yield f"  warning: {doubt}"
 

@@ -107,7 +107,8 @@ def _reduced(run: RunRecord, reduce) -> float:
 
 
 def common_measure(runs: Sequence[RunRecord]) -> str | None:
-    """The best R that the law of every run can take, or the best that any has a point of; None for none."""
+    """The best R that the law of every run can take; else the training reward, or what any has a point of;
+    None for none."""
     courses = {name: [_course(run, name) for run in runs] for name in MEASURES}
     for name, of_runs in courses.items():
         if all(course is not None and len(course) >= MIN_POINTS for course in of_runs):

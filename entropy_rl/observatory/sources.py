@@ -34,7 +34,7 @@ def find_runs(paths: Sequence[Path]) -> list[RunRecord]:
 
 
 def _below(path: Path) -> list[Path]:
-    """The folders of runs and the histories; the inside of a run, which has its own history, is not searched."""
+    """The folders of runs, and histories outside of them: a run keeps its own."""
     if path.is_file() or (path / METRICS_FILE).is_file():
         return [path]
     found = []

@@ -163,6 +163,30 @@ def test_success_is_held_out_where_enough_points_are(tmp_path):
     assert len(Course.of(scarce, measure="heldout/accuracy")) == MIN_POINTS - 1
 
 
+def test_a_prediction_takes_the_training_reward_where_its_first_steps_have_too_little_held_out(tmp_path):
+    rows = [{"step": n, "policy/entropy": 1 / n, "reward/mean": 0.25} for n in range(1, 97)]
+    for row in rows[4::5]:
+        row["heldout/accuracy"] = 0.5
+    run = RunRecord.load(write_rows(tmp_path / "run", rows))
+    assert Course.of(run).measure == "heldout/accuracy"
+    assert Course.of(run, first=40).measure == "heldout/accuracy"  # of steps 5, 10 ... 40: eight
+    assert Course.of(run, first=39).measure == "reward/mean"
+    assert Course.of(run, first=39, measure="heldout/accuracy").measure == "heldout/accuracy"
+
+
+def test_a_reward_of_right_answers_alone_is_a_share(tmp_path):
+    def course_with(pass_rate):
+        rows = [
+            {"step": n, "policy/entropy": 1 / n, "reward/mean": 0.02 * n, "reward/pass_rate": pass_rate * n}
+            for n in range(1, 14)
+        ]
+        return Course.of(RunRecord.load(write_rows(tmp_path / f"run_{pass_rate}", rows)))
+
+    shares = course_with(0.02)
+    assert shares.is_share and shares.between(0, 11).is_share and not course_with(0.01).is_share
+    assert not course(13).is_share and changed(course(13), measure="heldout/accuracy").is_share
+
+
 def test_a_suite_stands_in_for_held_out_accuracy(tmp_path):
     rows = [
         {"step": n, "policy/entropy": 0.1 * n, "reward/mean": 0.1, "validation/mean": 0.2} for n in range(9)
