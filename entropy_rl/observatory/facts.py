@@ -1,5 +1,6 @@
 """What checks look at: a run's metrics and settings, and probes of its policy, as rules need them."""
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -145,15 +146,18 @@ class Facts:
 
         Thresholds on entropy were set for large vocabularies; one of 32 tokens has less to lose.
         """
-        architecture = (self.run.config.get("policy") or {}).get("architecture") or {}
-        size = architecture.get("vocab_size", LARGE_VOCABULARY)
+        size = self.vocabulary_size or LARGE_VOCABULARY
         return min(1.0, float(np.log(size) / np.log(LARGE_VOCABULARY)))
 
     @property
-    def is_over(self) -> bool:
-        """Whether the last step that was asked for is there."""
-        asked = self.run.config.get("num_steps")
-        return bool(self.run.rows) and asked is not None and self.run.rows[-1]["step"] >= asked
+    def vocabulary_size(self) -> int | None:
+        """Tokens of the policy's vocabulary: by the settings, or by the description that a run keeps of its
+        policy; None if neither tells."""
+        architecture = (self.run.config.get("policy") or {}).get("architecture") or {}
+        kept = self.run.path / "policy" / "config.json"
+        if "vocab_size" not in architecture and kept.is_file():
+            architecture = json.loads(kept.read_bytes())
+        return architecture.get("vocab_size")
 
     def _window(self, num: int) -> int:
         return max(1, min(self.thresholds.window_steps, num // 3))

@@ -154,6 +154,7 @@ REWARDS = (
         outcome="fail",
         metrics={"group/duplicate_fraction": to(0.9)},
     ),
+    Illness(check="duplicates", outcome="warn", metrics={"group/duplicate_fraction": to(0.7)}),
     Illness(
         check="duplicates",
         outcome="warn",

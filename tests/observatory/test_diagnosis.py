@@ -1,9 +1,12 @@
 """Each check finds the illness planted for it and no other; a healthy run has none."""
 
-from dataclasses import replace
+import re
+from dataclasses import fields, replace
+from typing import get_args, get_type_hints
 
 import pytest
 
+from entropy_rl.config import RunConfig
 from entropy_rl.observability.json_files import json_value
 from entropy_rl.observability.run_record import METRICS_FILE, RunRecord
 from entropy_rl.observatory.checks import CHECKS
@@ -52,16 +55,35 @@ def test_without_a_policy_what_must_be_probed_is_not_measurable_and_says_how(hea
     assert {verdict.outcome for verdict in verdicts} == {Outcome.OK, Outcome.NOT_MEASURABLE}
 
 
+def verdicts_of(illness):
+    run, probes = illness.plant()
+    return diagnose(run, probes=probes)
+
+
 @pytest.mark.parametrize("illness", ILLNESSES, ids=str)
 def test_a_planted_illness_is_found_by_its_check_and_by_no_other(illness):
-    run, probes = illness.plant()
-    verdicts = diagnose(run, probes=probes)
+    verdicts = verdicts_of(illness)
     found = outcomes(verdicts)
     assert found.pop(illness.check) == illness.outcome
     troubled = {name for name, outcome in found.items() if outcome in ("warn", "fail")}
     assert troubled == illness.also
     (verdict,) = (v for v in verdicts if v.check == illness.check)
     assert any(character.isdigit() for character in verdict.evidence) and len(verdict.advice) > 10
+
+
+def settings_of(kind: type) -> set[str]:
+    """The fields of a type of settings, or of all that it stands for, as the command line spells them."""
+    kinds = [part for part in get_args(kind) or (kind,) if part is not type(None)]
+    kinds += [child for part in kinds for child in part.__subclasses__()]
+    return {field.name.replace("_", "-") for part in kinds for field in fields(part)}
+
+
+def test_settings_that_advice_names_are_there_as_the_command_line_spells_them():
+    advice = " ".join(v.advice for illness in ILLNESSES for v in verdicts_of(illness))
+    named = set(re.findall(r"\b([a-z-]+)\.([a-z-]+)\b", advice))
+    kinds = {name.replace("_", "-"): kind for name, kind in get_type_hints(RunConfig).items()}
+    assert {("objective", "fraction"), ("warm-start", "num-steps"), ("task", "num-judges")} <= named
+    assert [(part, name) for part, name in named if name not in settings_of(kinds[part])] == []
 
 
 def test_every_check_has_a_planted_illness():

@@ -60,7 +60,9 @@ def slope(facts: Facts) -> Finding:
     evidence = f"{line.per_step:+.2g} +- {line.standard_error:.1g} nats a step up to step {last}"
     if not line.is_down:
         return ok(evidence)
-    steps_left = max(line.last_value - limit, 0.0) / -line.per_step
+    if line.last_value <= limit:
+        return fail(f"{evidence}; it is below {limit:.3g} already, and falls on", KEEP)
+    steps_left = (line.last_value - limit) / -line.per_step
     evidence += f"; at this slope it is below {limit:.3g} after {math.ceil(steps_left)} more steps"
     asked = facts.run.config.get("num_steps") or last
     if steps_left <= asked - last:
@@ -83,7 +85,7 @@ def explosion(facts: Facts) -> Finding:
         "lower regularizer.entropy-coef, or let regularizer.entropy-bonus hold a target; without such a term "
         "lower optimizer.learning-rate: the policy is forgetting what it could say"
     )
-    size = (facts.run.config.get("policy", {}).get("architecture") or {}).get("vocab_size")
+    size = facts.vocabulary_size
     uniform = math.inf if size is None else math.log(size)
     if recent.mean > limits.risen_share_of_start * start.mean:
         is_uniform = recent.mean > limits.exploded_share_of_uniform * uniform
@@ -123,7 +125,7 @@ def start(facts: Facts) -> Finding:
     if (before := facts.probed("base_entropy_nats")) is not None:
         evidence += f"; {before:.3g} before the warm start"
     advice = (
-        "the run begins without room to explore: fewer warm_start.num-steps, more and more varied "
+        "the run begins without room to explore: fewer warm-start.num-steps, more and more varied "
         "demonstrations, or a higher sampling.temperature"
     )
     if entropy < (limit := limits.collapsed_entropy_nats * scale):

@@ -98,7 +98,7 @@ def root_cause(facts: Facts) -> Finding:
     if base > limits.gap_fail_nats:
         cause, advice = "the base policy is so sharp", "start from another policy.directory"
     elif start > limits.gap_warn_nats:
-        cause, advice = "the warm start made it so", "lower warm_start.num-steps"
+        cause, advice = "the warm start made it so", "lower warm-start.num-steps"
     else:
         cause, advice = "this run made it so", KEEP
     found = fail if policy > limits.gap_fail_nats else warn

@@ -145,10 +145,10 @@ def entropy_term(facts: Facts) -> Finding:
         return fail(
             f"the coefficient is {coef:g}: it lowers entropy", "regularizer.entropy-coef must be positive"
         )
+    if entropy.mean >= low_below(facts):
+        return ok(f"coefficient {coef:.3g}; {entropy}, which is not low")
     share = share_of_signal(coef * entropy.mean, facts)
     evidence = f"coefficient {coef:.3g}, {share:.2%} of the loss; {entropy}"
-    if entropy.mean >= low_below(facts):
-        return ok(evidence)
     if share > limits.max_entropy_share:
         return fail(
             f"{evidence}, low all the same",

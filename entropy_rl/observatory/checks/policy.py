@@ -43,7 +43,7 @@ def over_fit(facts: Facts) -> Finding:
     if facts.setting("warm_start") is None:
         return ok("no warm start")
     limits, scale = facts.thresholds, facts.vocabulary_scale
-    advice = "lower warm_start.num-steps, or give it more demonstrations"
+    advice = "lower warm-start.num-steps, or give it more demonstrations"
     evidence, epochs = [], 0.0
     if facts.setting("warm_start.demonstrations_file") is None:  # a file's number of rows is not known here
         steps, size = facts.setting("warm_start.num_steps"), facts.setting("warm_start.batch_size")

@@ -195,7 +195,7 @@ def staleness(facts: Facts) -> Finding:
         return ok("no dynamic sampling: every group is of its own step")
     age, limits = facts.recent("staleness/mean"), facts.thresholds
     evidence = f"{age}, oldest {facts.recent('staleness/max').values.max():.0f}"
-    advice = "lower dynamic_sampling.max-staleness, or dynamic_sampling.prompts-per-gen-batch"
+    advice = "lower dynamic-sampling.max-staleness, or dynamic-sampling.prompts-per-gen-batch"
     gap = 0.0
     if facts.has("staleness/logp_gap_mean"):
         gap = facts.recent("staleness/logp_gap_mean").mean
