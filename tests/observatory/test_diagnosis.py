@@ -1,7 +1,7 @@
 """Each check finds the illness planted for it and no other; a healthy run has none."""
 
 import re
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
 from typing import get_args, get_type_hints
 
 import pytest
@@ -75,7 +75,7 @@ def settings_of(kind: type) -> set[str]:
     """The fields of a type of settings, or of all that it stands for, as the command line spells them."""
     kinds = [part for part in get_args(kind) or (kind,) if part is not type(None)]
     kinds += [child for part in kinds for child in part.__subclasses__()]
-    return {field.name.replace("_", "-") for part in kinds for field in fields(part)}
+    return {field.name.replace("_", "-") for part in kinds if is_dataclass(part) for field in fields(part)}
 
 
 def test_settings_that_advice_names_are_there_as_the_command_line_spells_them():
