@@ -142,7 +142,7 @@ REWARDS = (
     Illness(check="advantage spread", outcome="fail", metrics={"advantage/std": to(0.02)}),
     Illness(check="advantage spread", outcome="warn", metrics={"advantage/nonzero_fraction": to(0.4)}),
     Illness(
-        check="zero-variance groups", outcome="fail", metrics={"reward/groups_zero_variance": late_times(2.2)}
+        check="zero-variance groups", outcome="fail", metrics={"reward/groups_zero_variance": late_times(7.0)}
     ),
     Illness(
         check="zero-variance groups",
