@@ -16,6 +16,8 @@ from entropy_rl.study.curves import load_runs
 from entropy_rl.workbench import take_step
 from tests.study.miniature import make_study
 
+pytestmark = pytest.mark.slow  # seven short trainings
+
 COMPILED = "/jax/core/compile/backend_compile_duration"
 
 
