@@ -61,6 +61,8 @@ class Thresholds:
     """Published: up to 1.2 times the expected share of groups without variance is normal."""
     zero_variance_anomaly_ratio: float = 1.5
     """Published: up to 1.5 times is to be watched, above is an anomaly."""
+    min_zero_variance_fraction: float = 1 / 3
+    """Derived: while fewer groups are alike, that a run learns its prompts is the likelier cause."""
     max_zero_variance_fraction: float = 0.5
     """Published: more than half of the groups is a red warning."""
     duplicates_warn_fraction: float = 0.5

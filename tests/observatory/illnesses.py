@@ -147,7 +147,7 @@ REWARDS = (
     Illness(
         check="zero-variance groups",
         outcome="warn",
-        metrics={"reward/groups_zero_variance": late_times(1.8)},
+        metrics={"reward/groups_zero_variance": late_times(4.5)},
     ),
     Illness(
         check="duplicates",

@@ -1,45 +1,36 @@
 """Short runs of the real trainer: one in health, and three ill in ways that no metric is told of."""
 
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 
-from entropy_rl.config import BatchConfig, RunConfig
-from entropy_rl.objectives import PPOClip, Regularizer
+from entropy_rl.config import RunConfig
+from entropy_rl.config_file import load_config
+from entropy_rl.data.tasks import CountdownTask
 from entropy_rl.observability.run_record import RunRecord
 from entropy_rl.sampler import Sampling
 from entropy_rl.train import train
-from entropy_rl.training.layout import Padded
 from entropy_rl.training.optimizer import AdamW
-from entropy_rl.training.warm_start import WarmStart
-from tests.processes.job import EvenLength, EvenTask
-from tests.runs import make_config
+from tests.processes.job import EvenLength
 
-TASK = dict(num_train_prompts=31, num_heldout_prompts=5)
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
 def healthy_config(folder: Path, name: str = "healthy", **changes) -> RunConfig:
-    """Eighteen steps of one update on 40 responses; all names share the warm start."""
+    """Twelve steps of Clip-Cov on countdown, 4 updates each; all names share the warm start."""
+    config = load_config(CONFIGS / "tiny_clip_cov.py")
     settings = dict(
-        task=EvenTask(**TASK),
-        objective=PPOClip(),
-        optimizer=AdamW(learning_rate=3e-4),
-        batch=BatchConfig(prompts_per_step=8, samples_per_prompt=5, prompts_per_update=8, layout=Padded()),
-        regularizer=Regularizer(),
+        name=name,
+        batch=replace(config.batch, samples_per_prompt=4),
         evaluation=None,
-        warm_start=WarmStart(
-            num_steps=150,
-            batch_size=16,
-            num_demonstrations=600,
-            optimizer=AdamW(learning_rate=1e-2),
-            cache_folder=folder / "policies",
-        ),
-        num_steps=18,
-        checkpoint_every_steps=18,
+        warm_start=replace(config.warm_start, cache_folder=folder / "policies"),
+        num_steps=12,
+        checkpoint_every_steps=12,
+        runs_folder=folder / "runs",
     )
-    return make_config(folder, name, **(settings | changes))
+    return replace(config, **(settings | changes))
 
 
 class AllTheSame(EvenLength):
@@ -51,7 +42,7 @@ class AllTheSame(EvenLength):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConstantTask(EvenTask):
+class ConstantTask(CountdownTask):
     """A task whose judge has broken."""
 
     @contextmanager
@@ -70,9 +61,10 @@ class ColdSampler(RunConfig):
 def ill_configs(folder: Path) -> dict[str, RunConfig]:
     """Each by its name."""
     cold = healthy_config(folder, "cold_sampler")
+    task = ConstantTask(**{field.name: getattr(cold.task, field.name) for field in fields(cold.task)})
     return {
-        "constant_reward": healthy_config(folder, "constant_reward", task=ConstantTask(**TASK)),
-        "cold_sampler": ColdSampler(**{name: getattr(cold, name) for name in cold.__dataclass_fields__}),
+        "constant_reward": healthy_config(folder, "constant_reward", task=task),
+        "cold_sampler": ColdSampler(**{field.name: getattr(cold, field.name) for field in fields(cold)}),
         "huge_steps": healthy_config(folder, "huge_steps", optimizer=AdamW(learning_rate=1.0)),
     }
 

@@ -138,7 +138,8 @@ def zero_variance(facts: Facts) -> Finding:
     # A run that learns its prompts makes groups alike too: only where most teach nothing has it failed.
     if beyond_chance and ratio > limits.zero_variance_anomaly_ratio and too_many:
         return fail(f"{evidence}: groups have become alike", advice)
-    if beyond_chance and ratio > limits.zero_variance_watch_ratio:
+    many = share.mean > limits.min_zero_variance_fraction
+    if beyond_chance and ratio > limits.zero_variance_watch_ratio and many:
         return warn(evidence, advice)
     if too_many:
         return warn(f"{evidence}; more than half of what is sampled teaches nothing", advice)
