@@ -27,23 +27,30 @@ def read_rows(path: Path) -> list[dict]:
         lines.pop()
     rows = []
     for number, line in enumerate(lines, start=1):
-        row = _parse(line)
-        if row is not None:
-            rows.append(row)
-        elif number < len(lines):
-            raise ValueError(
-                f'{path}:{number}: a line must be a JSON object with an integer "step", got {line[:60]!r}; '
-                "only the last line may be torn; repair or remove this line"
-            )
+        try:
+            rows.append(parse_row(line, f"{path}:{number}"))
+        except ValueError:
+            if number < len(lines):
+                raise
     return rows
 
 
-def _parse(line: bytes) -> dict | None:
+def parse_row(line: bytes, where: str) -> dict:
+    """One line of a metrics.jsonl.
+
+    Raises:
+        ValueError: it is no JSON object with a step; `where` says which line it is.
+    """
     try:
         row = json.loads(line)
     except ValueError:  # covers broken UTF-8 as well
-        return None
-    return row if isinstance(row, dict) and isinstance(row.get("step"), int) else None
+        row = None
+    if not isinstance(row, dict) or not isinstance(row.get("step"), int):
+        raise ValueError(
+            f'{where}: a line must be a JSON object with an integer "step", got {line[:60]!r}; '
+            "only the last line may be torn; repair or remove this line"
+        )
+    return row
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,9 @@
 """Reading metrics.jsonl while a run writes it: what is new, and all of it again where it was rewritten."""
 
-import json
 import os
 from pathlib import Path
+
+from entropy_rl.observability.run_record import parse_row
 
 
 class MetricsFollower:
@@ -36,18 +37,6 @@ class MetricsFollower:
             whole, end_of_line, _ = file.read().rpartition(b"\n")
         for line in whole.split(b"\n") if end_of_line else []:
             if line.strip():
-                self._rows.append(self._parsed(line))
+                self._rows.append(parse_row(line, str(self._path)))
         self._offset += len(whole) + len(end_of_line)
         return tuple(self._rows)
-
-    def _parsed(self, line: bytes) -> dict:
-        try:
-            row = json.loads(line)
-        except ValueError:  # covers broken UTF-8 as well
-            row = None
-        if not isinstance(row, dict) or not isinstance(row.get("step"), int):
-            raise ValueError(
-                f'{self._path}: a line must be a JSON object with an integer "step", got {line[:60]!r}; '
-                "repair or remove this line"
-            )
-        return row

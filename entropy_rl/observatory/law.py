@@ -123,8 +123,13 @@ class Interval:
         low, high = np.percentile(draws, (2.5, 97.5))
         return cls(value=float(value), low=float(low), high=float(high))
 
+    def __format__(self, spec: str) -> str:
+        """Each number by the format, such as "+.3f"; four digits unless one is given."""
+        value, low, high = (format(x, spec or ".4g") for x in (self.value, self.low, self.high))
+        return f"{value} [{low}, {high}]"
+
     def __str__(self) -> str:
-        return f"{self.value:.4g} [{self.low:.4g}, {self.high:.4g}]"
+        return f"{self}"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

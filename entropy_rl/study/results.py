@@ -152,13 +152,13 @@ def findings(study: Study, mine: Standing, base: str) -> list[Finding]:
             f"it ends with higher held-out pass@8 than {base}",
             passed.low > 0,
             passed.high < 0,
-            f"difference {_signed(passed)}",
+            f"difference {passed:+.3f}",
         ),
         (
             f"and with no lower average@8 (by more than {margin:g}) than {base}",
             average.low >= -margin,
             average.high < -margin,
-            f"difference {_signed(average)}",
+            f"difference {average:+.3f}",
         ),
     )
     return [
@@ -167,10 +167,6 @@ def findings(study: Study, mine: Standing, base: str) -> list[Finding]:
         )
         for claim, holds, fails, evidence in outcomes
     ]
-
-
-def _signed(interval: Interval) -> str:
-    return f"{interval.value:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]"
 
 
 @dataclass(frozen=True, kw_only=True)

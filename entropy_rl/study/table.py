@@ -57,18 +57,18 @@ def rows_of(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]
 def standing_lines(study: Study, runs: Sequence[Curves]) -> list[str]:
     start = [run for run in runs if run.method == study.baseline]
     before = [t_interval(np.array([run.first(metric) for run in start])) for metric in (AVERAGE, PASS)]
-    rows = [["the warm start", "", "", "", _plain(before[0]), "", _plain(before[1]), ""]]
+    rows = [["the warm start", "", "", "", f"{before[0]:.3f}", "", f"{before[1]:.3f}", ""]]
     for name, mine in standings(runs, study.baseline).items():
         rows.append(
             [
                 name,
                 mine.setting,
-                _plain(mine.entropy),
-                "" if mine.entropy_ratio is None else _times(mine.entropy_ratio),
-                _plain(mine.average),
-                _signed(mine.average_difference),
-                _plain(mine.passed),
-                _signed(mine.pass_difference),
+                f"{mine.entropy:.3f}",
+                _told(mine.entropy_ratio, ".2f"),
+                f"{mine.average:.3f}",
+                _told(mine.average_difference, "+.3f"),
+                f"{mine.passed:.3f}",
+                _told(mine.pass_difference, "+.3f"),
             ]
         )
     headings = ("method", "setting", "plateau entropy, nats", "ratio", "average@8", "difference", "pass@8")
@@ -91,7 +91,7 @@ def law_lines(study: Study, runs: Sequence[Curves]) -> list[str]:
         rows.append(
             [
                 name,
-                *map(_plain, (law.a, law.b, law.ceiling)),
+                *(f"{interval:.3f}" for interval in (law.a, law.b, law.ceiling)),
                 f"{law.explained:.2f}",
                 f"{law.num_doubted} of {law.num_runs}",
             ]
@@ -112,15 +112,5 @@ def tuning_lines(tuning: dict) -> list[str]:
     return rows_of(("method", "setting", "score", "average@8", "pass@8", "plateau entropy"), rows)
 
 
-def _plain(interval: Interval) -> str:
-    return f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
-
-
-def _times(interval: Interval) -> str:
-    return f"{interval.value:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
-
-
-def _signed(interval: Interval | None) -> str:
-    if interval is None:
-        return ""
-    return f"{interval.value:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]"
+def _told(interval: Interval | None, spec: str) -> str:
+    return "" if interval is None else format(interval, spec)
