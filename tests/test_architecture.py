@@ -86,6 +86,16 @@ def test_files_and_functions_are_small(path):
     )
 
 
+def test_tests_of_one_name_lie_in_one_folder_that_is_no_package_at_most():
+    """pytest takes a file outside packages by its name alone, and refuses the second of a name."""
+    names = [path.stem for path in (ROOT / "tests").rglob("test_*.py") if not is_in_a_package(path)]
+    assert sorted(names) == sorted(set(names))
+
+
+def is_in_a_package(path: Path) -> bool:
+    return (path.parent / "__init__.py").exists()
+
+
 def test_lint_is_clean():
     checked = [
         name for name in ("entropy_rl", "pallas_kernels", "tests", "configs") if (ROOT / name).is_dir()
